@@ -152,41 +152,38 @@ class Executions:
         """
         key, attempt = run.key, run.attempt
         forks_before = forks.count
+        start = None
         context.local.task = task
         if self._unpickles:
             task.begun_s = context.LOADS
         try:
-            try:
-                fn, args, kwargs = self._prepare(run)
-            except BaseException as error:
-                if forks.count != forks_before:
-                    forks.leave(error)
-                error = _did_not_unpickle(error, key)
-                self.on_failure(key, run.function, error)
-                return None, (key, attempt, self.codec.dump_error(error), 0.0)
+            fn, args, kwargs = self._prepare(run)
             start = task.begun_s = clocks.perf_counter()
-            try:
-                value = fn(*args, **kwargs)
-                if forks.count != forks_before:
-                    forks.leave()
-                duration = clocks.perf_counter() - start
-                if self._has_limit:
-                    self._pickled[key] = value
-                payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
-                stays = payload is None or size_bytes > pickle_codec.INLINE_BYTES
-                if type(run.payload) is tuple and payloads.is_private(run.payload):
-                    payload = self._scattered(key, run.payload, None if stays else payload)
-                elif stays:
-                    self.store.put(key, value, payload)
-                    payload = None
-            except BaseException as error:
+            value = fn(*args, **kwargs)
+            if forks.count != forks_before:
+                forks.leave()
+            duration = clocks.perf_counter() - start
+            if self._has_limit:
+                self._pickled[key] = value
+            payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
+            stays = payload is None or size_bytes > pickle_codec.INLINE_BYTES
+            if type(run.payload) is tuple and payloads.is_private(run.payload):
+                payload = self._scattered(key, run.payload, None if stays else payload)
+            elif stays:
+                self.store.put(key, value, payload)
+                payload = None
+            return (key, attempt, payload, size_bytes, duration), None
+        except BaseException as error:
+            duration = 0.0
+            if start is not None:
                 duration = clocks.perf_counter() - start
                 _forget_frame(error)
-                if forks.count != forks_before:
-                    forks.leave(error)
-                self.on_failure(key, run.function, error)
-                return None, (key, attempt, self.codec.dump_error(error), duration)
-            return (key, attempt, payload, size_bytes, duration), None
+            if forks.count != forks_before:
+                forks.leave(error)
+            if start is None:
+                error = _did_not_unpickle(error, key)
+            self.on_failure(key, run.function, error)
+            return None, (key, attempt, self.codec.dump_error(error), duration)
         finally:
             context.local.task = None
             if self._has_limit:
