@@ -172,8 +172,8 @@ class LoadedModules:
                 if spec.origin is not None and not _is_users(each, spec.origin):
                     if not inner:
                         self._foreign.add(top)
-                else:
-                    self._note_loaded(module, spec)
+                elif (version := self.note(spec)) is not None:
+                    self._compare_code(module, spec, version)  # executed some time ago, perhaps from an older file
         self._seen &= sys.modules.keys()
 
     def look_after_fork(self) -> None:
@@ -185,12 +185,6 @@ class LoadedModules:
         for name, version in list(self.versions.items()):
             if name in sys.modules and version.digest != OLDER and self._is_untouched(name, version):
                 self._compare_code(sys.modules[name], self._specs[name], version)
-
-    def _note_loaded(self, module: ModuleType, spec: ModuleSpec) -> None:
-        """Note a module that was executed some time ago, perhaps from an older file."""
-        version = self.note(spec)
-        if version is not None:
-            self._compare_code(module, spec, version)
 
     def _compare_code(self, module: ModuleType, spec: ModuleSpec, version: Version) -> None:
         if version.changed_ns > _started_ns() and not _has_code_of(module, spec):
