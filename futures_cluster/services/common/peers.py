@@ -136,11 +136,10 @@ class Peers:
             try:
                 rest = await self._ask_for(peer, again, beside=True)
             except PeerLost:
-                missing += again
-            else:
-                found += rest.found
-                missing += rest.missing
-                failed += rest.errors
+                rest = m.Data(0, [], again)
+            found += rest.found
+            missing += rest.missing
+            failed += rest.errors
         return m.Data(data.request, found, missing, failed)
 
     async def _ask_for(self, peer: _Peer, keys: list[m.Key], beside: bool = False) -> m.Data:
