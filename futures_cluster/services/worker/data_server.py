@@ -202,7 +202,7 @@ class DataServer:
                 found.append((key, payload))
             except BaseException as error:  # the value does not pickle, or what is stored does not unpickle
                 errors.append((key, self._service.codec.dump_error(error)))
-        self._service.stats.traffic.sent_bytes += sum(payloads.payload_size(payload) for _, payload in found)
+        self._service.stats.sent_bytes += sum(payloads.payload_size(payload) for _, payload in found)
         return m.Data(request.request, found, missing, errors)
 
     def keep(self, message: m.PutData) -> m.Data:

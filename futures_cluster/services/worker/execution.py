@@ -36,11 +36,10 @@ class Run(Protocol):
     attempt: int
     function: FunctionId
     payload: Payload
+    flags: int
 
     @property
     def inputs(self) -> Sequence[InputRow]: ...
-    @property
-    def flags(self) -> int: ...
 
 
 class ResultStore(Protocol):

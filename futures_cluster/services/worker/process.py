@@ -167,7 +167,9 @@ class WorkerProcess:
         try:
             # First, because an initializer may give up what this needs: the root of the file system, the user. The
             # loop's thread starts after the initializer, as some system calls ask for a process of one thread.
-            self._loop.run_until_complete(self._listen())
+            settings, accept = self._settings, self._data.accept
+            listening = registry.listen(settings.listen, self._loop, settings.security, accept)
+            self._listener = self._loop.run_until_complete(listening)
             if not self._initialize(initializer, initargs):
                 return
             if initializer is not None or self._settings.initializer is not None:
@@ -184,10 +186,6 @@ class WorkerProcess:
             self._lost(error)
         service.end_plugins()
         self._modules.close()
-
-    async def _listen(self) -> None:
-        settings = self._settings
-        self._listener = await registry.listen(settings.listen, self._loop, settings.security, self._data.accept)
 
     async def _set_up(self) -> None:
         settings = self._settings
@@ -279,31 +277,29 @@ class WorkerProcess:
         """Return the executor of the tasks here; on any of their threads."""
         with self._lock:
             if self._executor is None:
-                self._executor = context.make_executor(self._get_client())
+                self._client = self._client or self._new_client()
+                self._executor = context.make_executor(self._client)
             return self._executor
 
-    def _get_client(self) -> Client:
-        if self._client is None:
-            make_future = late.load(late.FUTURE)
-            client = Client(
-                self._settings.name,
-                self._codec,
-                make_future,
-                self._loop,
-                self._send,
-                self._service.peers,
-                threading.Lock(),
-                lambda: client.count_pending() <= 2,
-                self._settings.incarnation,
-            )
-            client.forked = self._forked
-            if not self._forked:
-                self._send([m.ClientJoined(client.name)])
-            client.joined = True
-            client.before_blocking = self._read_on_loop
-            self._service.before_waiting = client.flush
-            self._client = client
-        return self._client
+    def _new_client(self) -> Client:
+        client = Client(
+            self._settings.name,
+            self._codec,
+            late.load(late.FUTURE),
+            self._loop,
+            self._send,
+            self._service.peers,
+            threading.Lock(),
+            lambda: client.count_pending() <= 2,
+            self._settings.incarnation,
+        )
+        client.forked = self._forked
+        if not self._forked:
+            self._send([m.ClientJoined(client.name)])
+        client.joined = True
+        client.before_blocking = self._read_on_loop
+        self._service.before_waiting = client.flush
+        return client
 
     def _read_on_loop(self) -> None:
         """Let the loop read at once, as a task is about to wait for the scheduler."""

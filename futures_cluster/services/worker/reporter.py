@@ -85,13 +85,11 @@ class WorkerReporter:
         """
         if self._closed:
             return
+        if request.interval_s >= 0 >= self._request.interval_s:
+            self._reported = [0, 0]
         if request.interval_s == 0:  # one report now; those of the timer go on as before
-            if self._request.interval_s <= 0:
-                self._reported = [0, 0]
             self._send(request.detail, asked=True)
             request = self._request
-        elif request.interval_s > 0 and self._request.interval_s <= 0:
-            self._reported = [0, 0]
         self._request = request
         watched = request.interval_s > 0
         service = self._service
@@ -126,7 +124,7 @@ class WorkerReporter:
 
     def facts(self, detail: bool) -> dict[str, Any]:
         """Return the facts of one report, as plain values."""
-        service, traffic, failures = self._service, self._stats.traffic, self._stats.failures
+        service, stats, failures = self._service, self._stats, self._stats.failures
         store, machine = service.store, service.machine
         now, used = clocks.monotonic(), clocks.process_time()
         seconds, before = self._last_cpu
@@ -144,9 +142,9 @@ class WorkerReporter:
             "threads": len(service.slots),
             "executing": len(machine.executing),
             "ready": len(machine.ready),
-            "received_bytes": traffic.received_bytes,
-            "sent_bytes": traffic.sent_bytes,
-            "traffic": [[peer, *row] for peer, row in list(traffic.peers.items())],
+            "received_bytes": stats.received_bytes,
+            "sent_bytes": stats.sent_bytes,
+            "traffic": [[peer, *row] for peer, row in list(stats.peers.items())],
             "raised": failures.number,
             "metrics": metrics.summary(),
         }

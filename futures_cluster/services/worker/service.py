@@ -1,8 +1,8 @@
 """A worker: carries out the commands of its machine (``worker.machine``).
 
-Covers: the threads that execute tasks (``slots``), reporting their ends, fetching inputs. Does not cover: the call of a
-function (``execution``), serving data to peers (``data_server``), which tasks wait without saying so (``lending``), the
-process (``process``) and how it is started (``services.launch``).
+Covers: the threads that execute tasks (``slots``), reporting their ends, fetching inputs, lending the slots of tasks
+that wait. Does not cover: the call of a function (``execution``), serving data to peers (``data_server``), the process
+(``process``) and how it is started (``services.launch``).
 
 Two kinds of thread drive the machine, under one lock: that of the loop, which reads messages, and those of slots. A
 thread that has ended a run takes the next one from the machine, and sends the report itself if there is none: a short
@@ -23,14 +23,13 @@ from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.services.common import forks, plugin_runner
-from futures_cluster.services.common.memory import SPILL_FRACTION, occupied_bytes, trim
+from futures_cluster.services.common.memory import SPILL_FRACTION
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.common.ticker import Ticker
 from futures_cluster.services.common.worker_settings import WorkerSettings
 from futures_cluster.services.worker.execution import Executions
-from futures_cluster.services.worker.lending import SlotLending
 from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.services.worker.store import Store
@@ -91,14 +90,7 @@ class WorkerService:
         self.machine = WorkerMachine(settings.name, settings.slots, settings.most_runs)
         self.machine_lock = threading.Lock()
         self.memory_limit = memory_limit = settings.memory_limit
-        self.store = Store(
-            codec.load,
-            codec.load_error,
-            int(memory_limit * SPILL_FRACTION) if memory_limit is not None else None,
-            lambda: occupied_bytes(self.store.held_segments_bytes()),
-            trim,
-            pool,
-        )
+        self.store = Store(codec, None if memory_limit is None else int(memory_limit * SPILL_FRACTION), pool)
         self.store.folder = settings.folder
         self.executions = Executions(codec, self.store, memory_limit is not None)
         if settings.debug:
@@ -115,8 +107,7 @@ class WorkerService:
         self._idle: list[Slot] = []
         self.slots: list[Slot] = []
         self._tasks: dict[tuple[str, int], context.TaskContext] = {}
-        self._lending = SlotLending(self._tasks, self._set_waits, FLUSH_S)
-        self._parents = self._lending.parents
+        self._parents: dict[context.TaskContext, context.IdleLooks] = {}  # have unfinished children
         self._main: MainSlot | None = None
         self.being_sent_bytes: Callable[[], int] = lambda: 0  # of results on their way to peers
         self.before_waiting: Callable[[], None] = lambda: None  # sends what a task has submitted
@@ -170,7 +161,7 @@ class WorkerService:
             machine = self.machine
             if machine.has_unreported:
                 self._flush(clocks.monotonic())
-            self._lending.look()
+            self._lend_slots()
             busy = waited or len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
             # To stop and restart for each message would cost more than some idle ticks.
             recent = clocks.monotonic() - self._last_message < IDLE_TIMEOUT_S
@@ -273,7 +264,7 @@ class WorkerService:
             arrived.append((key, 0))
         if arrived:
             keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
-            self.stats.traffic.add_received(command.holder, size_bytes, duration_s)
+            self.stats.add_received(command.holder, size_bytes, duration_s)
             if self.recorder is not None:
                 self.recorder.fetched(command.holder, keys, size_bytes, duration_s)
             if self._plugins is not None:
@@ -440,7 +431,27 @@ class WorkerService:
         event = m.RunWaits(task.key, task.attempt, waits)
         self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
+    def _lend_slots(self) -> None:
+        """Lend the slots of tasks that have submitted others and use no processor time.
+
+        ``Future.result`` and ``as_completed`` say that they wait. Such a task waits by a call that is not ours
+        (``concurrent.futures.wait``).
+        """
+        for task, looks in self._parents.copy().items():  # tasks add to it in their own threads
+            runs = (task.key, task.attempt) in self._tasks
+            if not runs or not task.children:
+                del self._parents[task]
+                if runs and task.children:  # it has submitted one just now
+                    self._parents[task] = context.IdleLooks()
+                elif runs and not task.waiting:
+                    self._set_waits(task, False)
+                continue
+            used = clocks.thread_time(task.thread)
+            if used is not None and not task.waiting:
+                self._set_waits(task, looks.waits(used, FLUSH_S))
+
     def has_children(self, task: context.TaskContext) -> None:
         """See ``context.TaskHost``."""
-        self._parents[task.key, task.attempt] = task
+        if task not in self._parents:
+            self._parents[task] = context.IdleLooks()
         self._start_ticking()

@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 
 from futures_cluster import clocks
 from futures_cluster.messages import Key, Payload
+from futures_cluster.services.common.memory import occupied_bytes, trim
+from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec import payloads, pickling, shm
 from futures_cluster.wire.codec.originals import Original
 from futures_cluster.wire.codec.sizeof import sizeof
@@ -69,28 +71,24 @@ class _Spilled:
         if hasattr(self, "file"):
             self.file.close()  # without a ResourceWarning
 
-    def parts(self) -> list[Any]:
+    def parts(self) -> list[bytearray]:
         """Return the pickle and its large buffers, as ``payloads.dumps_large`` does."""
         parts, offset = [], 0
         for length in self.lengths:
-            parts.append(self._read(length, offset))
-            offset += length
+            buffer = bytearray(length)
+            view = memoryview(buffer)
+            while view.nbytes:
+                count = os.preadv(self.file.fileno(), [view], offset)
+                if not count:
+                    raise OSError("a spill file is shorter than what was written to it")
+                view = view[count:]
+                offset += count
+            parts.append(buffer)
         return parts
 
     def load(self) -> Any:
         data, *buffers = self.parts()
         return pickling.loads(data, buffers)
-
-    def _read(self, length: int, offset: int) -> bytearray:
-        buffer = bytearray(length)
-        view = memoryview(buffer)
-        while view.nbytes:
-            count = os.preadv(self.file.fileno(), [view], offset)
-            if not count:
-                raise OSError("a spill file is shorter than what was written to it")
-            view = view[count:]
-            offset += count
-        return buffer
 
 
 def _on_disk_bytes(value: Any) -> int:
@@ -104,16 +102,10 @@ class Store:
 
     Parameters
     ----------
-    load : callable
-        ``load(payload)``: the object.
-    load_error : callable
-        ``load_error(payload)``: the exception.
+    codec : Codec
+        Codec of values and errors.
     limit_bytes : int or None
         Memory that this process may take before values are spilled; None for no limit.
-    resident : callable
-        ``resident()``: bytes that the process takes, for values and all else (modules, running tasks).
-    trim : callable
-        ``trim()`` is called after each spill, to give the memory of the value back to the system.
     pool : SegmentPool or None
         Segments for scattered data that came over a network.
 
@@ -133,20 +125,9 @@ class Store:
         ``on_spill(key, size_bytes, duration_s)`` is called after each spill.
     """
 
-    def __init__(
-        self,
-        load: Callable[[Payload], Any],
-        load_error: Callable[[Payload], BaseException],
-        limit_bytes: int | None = None,
-        resident: Callable[[], int] = lambda: 0,
-        trim: Callable[[], None] = lambda: None,
-        pool: shm.SegmentPool | None = None,
-    ) -> None:
-        self._load = load
-        self._load_error = load_error
+    def __init__(self, codec: Codec, limit_bytes: int | None = None, pool: shm.SegmentPool | None = None) -> None:
+        self._codec = codec
         self.limit_bytes = limit_bytes
-        self._resident = resident
-        self._trim = trim
         self._pool = pool
         self.folder: str | None = None
         self._room_bytes = limit_bytes or 0  # what the rest of the process leaves of the limit (``_update_room``)
@@ -201,8 +182,7 @@ class Store:
 
     def _put(self, key: Key, value: Any, size: int) -> None:
         with self._lock:
-            self.memory_bytes += size - self._sizes.pop(key, 0)
-            self._sizes[key] = size
+            self._count(key, size)
             self._is_exhausted &= size < MIN_SPILLED_BYTES
             self.on_disk_bytes -= _on_disk_bytes(self._values.get(key))
             self._set(key, value)
@@ -210,6 +190,11 @@ class Store:
                 if size >= MIN_SPILLED_BYTES:
                     self._update_room()
                 self._spill_soon()
+
+    def _count(self, key: Key, size: int) -> None:
+        """Count a value that is in memory now, or has another size; under the lock."""
+        self.memory_bytes += size - self._sizes.pop(key, 0)
+        self._sizes[key] = size
 
     def _set(self, key: Key, value: Any) -> None:
         """Set an entry; under the lock."""
@@ -233,6 +218,13 @@ class Store:
         others = max(0, self._resident() - self.memory_bytes)
         self._room_bytes = max(self.limit_bytes - others, self.limit_bytes // 8)
 
+    def _resident(self) -> int:
+        """Return what the process takes, for values and all else.
+
+        That is modules and running tasks, too.
+        """
+        return occupied_bytes(self.held_segments_bytes())
+
     def get(self, key: Key) -> Any:
         """Return the value; of scattered data a new object each time.
 
@@ -246,19 +238,17 @@ class Store:
         value = self._values[key]
         kind = type(value)
         if kind is _Failed:
-            raise self._load_error(value.error)
+            raise self._codec.load_error(value.error)
         if kind is _Spilled:
             return self._read_back(key, value)
         if kind is _Unloaded:
-            loaded = self._load(value.payload)
+            loaded = self._codec.load(value.payload)
             with self._lock:
                 present = self._values.get(key)
                 if present is value:
                     self._values[key] = loaded
                     if self.limit_bytes is not None:  # an object takes more than its pickle
-                        self.memory_bytes -= self._sizes.pop(key, 0)
-                        self._sizes[key] = sizeof(loaded)
-                        self.memory_bytes += self._sizes[key]
+                        self._count(key, sizeof(loaded))
                     self._is_exhausted = False
                 elif present is not None and type(present) not in (_Unloaded, _Spilled, _Failed):
                     return present  # another thread was faster: all share one object
@@ -295,9 +285,8 @@ class Store:
             room = self.limit_bytes is not None and self.memory_bytes + size <= self._room_bytes
             if room and self._values.get(key) is spilled:
                 self._values[key] = value
-                self._sizes[key] = size
+                self._count(key, size)
                 self._is_exhausted = False
-                self.memory_bytes += size
                 self.on_disk_bytes -= size
         return value
 
@@ -328,7 +317,7 @@ class Store:
                 self._spill_soon()
 
     def _spill_soon(self) -> None:
-        """Have a thread write values until the others fit into their room; under the lock."""
+        """Have a thread write values until the others fit; under the lock."""
         if self.memory_bytes > self._room_bytes and self._thread is None:
             self._thread = threading.Thread(target=self._spill, name="futures_cluster-spill", daemon=True)
             self._thread.start()
@@ -359,7 +348,7 @@ class Store:
                     self._freed.notify_all()
             self.on_spill(key, spilled.size_bytes, clocks.perf_counter() - start)
             del value, spilled, found
-            self._trim()
+            trim()  # gives the memory of the value back to the system
 
     def _next_to_spill(self) -> tuple[Key, Any] | None:
         if self.limit_bytes is None:
