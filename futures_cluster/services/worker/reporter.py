@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -75,7 +74,6 @@ class WorkerReporter:
         self._timer: Any = None
         self._due = 0.0
         self._last_cpu = service.stats.began
-        self._lock = threading.Lock()
         self._closed = False
 
     def observe(self, request: m.Observe) -> None:
@@ -175,9 +173,7 @@ class WorkerReporter:
         found = []
         for slot in list(self._service.slots):
             task = slot.task
-            run = task and self._service.machine.runs.get(task.key)
-            if not task or task.begun_s == LOADS:
-                continue
+            run = task and task.begun_s != LOADS and self._service.machine.runs.get(task.key)
             if run and (since_s := moment - task.begun_s) > self._request.interval_s:
                 name = self._stats.names.get(run.function, run.function)
                 found.append([slot.index, name, task.key, now_s - since_s])
@@ -199,15 +195,12 @@ class WorkerReporter:
         return {"fetching": fetching, "runs": runs, "on_disk": on_disk, "connections": self._service.peers.number}
 
     def close(self) -> None:
-        """Stop reporting; any thread may call this."""
-        with self._lock:
-            self._closed = True
-            self._service.recorder = None
-            profiler, self._profiler = self._profiler, None
-            capture, self._capture = self._capture, None
-        if profiler is not None:
-            profiler.stop()
-        if capture is not None:
-            capture.stop()
+        """Stop reporting; any thread may call this, and more than one at a time."""
+        self._closed = True
+        self._service.recorder = None
+        if self._profiler is not None:
+            self._profiler.stop()
+        if self._capture is not None:
+            self._capture.stop()
         if self._timer is not None:
             self._timer.cancel()
