@@ -112,7 +112,7 @@ class LogSettingsOnWorker:
     def apply(self, settings: m.LogSettings) -> None:
         """Set what is new; not where code of this process has set something else."""
         levels = dict(settings.levels) or {"": DEFAULT_LEVEL}
-        for name in [*levels, *(name for name in self._levels if name not in levels)]:
+        for name in levels | self._levels:
             logger = logging.getLogger(name or None)
             level = levels.get(name, logging.NOTSET)
             if logger.level == self._levels.get(name, logging.NOTSET) and logger.level != level:

@@ -196,22 +196,16 @@ class LoadedModules:
         self.versions.update((now.name, now) for _, now in edited)
         return bool(edited)
 
-    def current(self, name: str) -> Version | None:
-        """Return the version of a noted module as its file is now; None if it is gone."""
-        return version_of(self._specs.get(name))
-
     def edited(self) -> list[tuple[Version, Version]]:
         """Return the modules whose files have changed, each with both versions."""
         found = []
         for name, version in list(self.versions.items()):
             if name not in sys.modules or self._is_untouched(name, version):
                 continue
-            now = self.current(name)
-            if now is None:
-                continue
-            if now.digest == version.digest:
+            now = version_of(self._specs.get(name))
+            if now is not None and now.digest == version.digest:
                 self.versions[name] = now  # written again, with the same content
-            else:
+            elif now is not None:
                 found.append((version, now))
         return found
 

@@ -10,20 +10,17 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Key, Payload
+from futures_cluster.messages.rows import FunctionId, InputRow
 from futures_cluster.services.client.function_table import call
 from futures_cluster.services.common import forks
+from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec import payloads, pickle_codec
 from futures_cluster.wire.codec.main_modules import RunningProgram, mains
 from futures_cluster.wire.codec.sizeof import sizeof
-
-if TYPE_CHECKING:
-    from futures_cluster.messages.rows import FunctionId, InputRow
-    from futures_cluster.services.common.protocols import Codec
-
 
 #: A function, and the program that submits it, if that has a ``__main__`` here.
 Loaded: TypeAlias = "tuple[Any, RunningProgram | None]"

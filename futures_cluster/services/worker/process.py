@@ -122,14 +122,9 @@ class WorkerProcess:
         if settings.by_reference:  # multiprocessing has imported modules, or they were there at the fork
             loaded.look_after_fork()
         log_tail.tail()  # keeps the lines from now on
+        record = None if crash_journal is None else crash_journal.record
         self._service = WorkerService(
-            settings,
-            self._codec,
-            self._loop,
-            self._send,
-            self._get_executor,
-            None if crash_journal is None else crash_journal.record,
-            self._pool,
+            settings, self._codec, self._loop, self._send, self._get_executor, record, self._pool
         )
         if not remote:
             self._service.peers.other_way = self._relay_data
@@ -158,21 +153,20 @@ class WorkerProcess:
 
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
-        service = self._service
+        settings, service = self._settings, self._service
         context.set_executor_factory(late.EXECUTOR_IN_TASK)
         plugin_runner.local.add = service.watch
-        if self._settings.logging is not None:
-            self._forward_logs(self._settings.logging)
+        if settings.logging is not None:
+            self._forward_logs(settings.logging)
         what = ""
         try:
             # First, because an initializer may give up what this needs: the root of the file system, the user. The
             # loop's thread starts after the initializer, as some system calls ask for a process of one thread.
-            settings, accept = self._settings, self._data.accept
-            listening = registry.listen(settings.listen, self._loop, settings.security, accept)
+            listening = registry.listen(settings.listen, self._loop, settings.security, self._data.accept)
             self._listener = self._loop.run_until_complete(listening)
             if not self._initialize(initializer, initargs):
                 return
-            if initializer is not None or self._settings.initializer is not None:
+            if initializer is not None or settings.initializer is not None:
                 what = "it cannot start after its initializer: "
             self._thread.start()
             asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result()
@@ -265,10 +259,10 @@ class WorkerProcess:
 
     def send_last_logs(self) -> None:
         """Send what was logged after the last task had ended."""
-        log_tail, end = self._service.logs, monotonic() + LAST_LOGS_S
-        if log_tail is None:
+        logs, end = self._service.logs, monotonic() + LAST_LOGS_S
+        if logs is None:
             return
-        while log_tail.rows and monotonic() < end:  # a thread that a task has left may go on logging
+        while logs.rows and monotonic() < end:  # a thread that a task has left may go on logging
             self._service.send_logs(is_last=True)
         while self._scheduler.pending_bytes and monotonic() < end:
             sleep(0.001)

@@ -347,8 +347,7 @@ class WorkerService:
         has_failed = finished is None
         *_, size_bytes, duration_s = (0, failed[-1]) if has_failed else finished
         if self._plugins is not None:
-            name = self.machine.name
-            self._plugins.post([plugin_runner.RunEnded(run.key, name, has_failed, duration_s, size_bytes)])
+            self._plugins.post([plugin_runner.RunEnded(run.key, self.name, has_failed, duration_s, size_bytes)])
         if (recorder := self.recorder) is not None:
             recorder.ended(slot.index, run.function, run.key, duration_s, size_bytes, has_failed)
 

@@ -148,9 +148,6 @@ class Store:
     def __len__(self) -> int:
         return len(self._values)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._values
-
     def put(self, key: Key, value: Any, pickled: bytes | None = None) -> None:
         """Hold a result of this worker.
 
