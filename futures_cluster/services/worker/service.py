@@ -437,12 +437,12 @@ class WorkerService:
         (``concurrent.futures.wait``).
         """
         for task, looks in self._parents.copy().items():  # tasks add to it in their own threads
-            runs = (task.key, task.attempt) in self._tasks
-            if not runs or not task.children:
+            is_running = (task.key, task.attempt) in self._tasks
+            if not is_running or not task.children:
                 del self._parents[task]
-                if runs and task.children:  # it has submitted one just now
+                if is_running and task.children:  # it has submitted one just now
                     self._parents[task] = context.IdleLooks()
-                elif runs and not task.waiting:
+                elif is_running and not task.waiting:
                     self._set_waits(task, False)
                 continue
             used = clocks.thread_time(task.thread)
