@@ -165,7 +165,10 @@ class Future(DaskTaskRef, FutureState[T], Reference):
         return True
 
     def _was_taken(self) -> bool:
-        """Return whether a thread of this process has just taken the task; withdraw it otherwise."""
+        """Withdraw a task of this process; return whether it was too late.
+
+        A thread has just taken it then.
+        """
         return bool(self._number) and not self._client.withdraw(self)
 
     def _unstoppable(self) -> Exception:

@@ -148,7 +148,9 @@ class FutureState(FutureCallbacks[T]):
             leader.wake()
 
     def _change(self, change: Callable[[], bool]) -> bool:
-        """Call ``change`` while no other thread changes the state, and return what it returns: whether it did.
+        """Call ``change`` while no other thread changes the state.
+
+        Returns what it returns, which is whether it has changed the state.
 
         A task of this process is changed under the condition: withdrawing it runs finalizers of its arguments, which
         may take locks of the user's.
@@ -160,7 +162,10 @@ class FutureState(FutureCallbacks[T]):
             return change()
 
     def _notify(self, method: str) -> None:
-        """Tell those that wait, in the standard library's way; under the condition, if there is one."""
+        """Tell those that wait; under the condition, if there is one.
+
+        They are told in the standard library's way.
+        """
         if self._lazy_condition is not None:
             for waiter in self._waiters:
                 getattr(waiter, method)(self)

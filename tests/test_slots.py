@@ -18,10 +18,10 @@ from gate import LIMIT_S, wait_until
 
 from futures_cluster import messages as m
 from futures_cluster.services.common.loop_thread import LoopThread
+from futures_cluster.services.common.worker_settings import WorkerSettings
 from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.wire.codec.pickle_codec import PickleCodec
-from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
 # ---------------------------------------------------------------- alone
@@ -41,7 +41,8 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 @pytest.fixture
 def main(sockets: tuple[socket.socket, socket.socket]) -> Iterator[MainSlot]:
-    slot = MainSlot(0, sockets[0].fileno(), lambda: bool(sockets[0].recv(100)))
+    connection: Any = SimpleNamespace(fileno=sockets[0].fileno, read=lambda: bool(sockets[0].recv(100)))
+    slot = MainSlot(0, connection)
     yield slot
     slot._wake_pipe.close()
 
@@ -81,7 +82,7 @@ def test_a_run_that_the_main_thread_itself_reads(main: MainSlot, sockets: tuple[
             main.give(run)
         return True
 
-    main._read = read
+    main.connection.read = read  # type: ignore[method-assign]
     thread = in_thread(lambda: [sockets[1].send(b"."), wait_until(lambda: waited), sockets[1].send(b".")])
     assert main.take() is run
     thread.join()
@@ -129,16 +130,15 @@ class Worker:
         self.sent: list[m.Message] = []
         self.loop_reads: bool | None = None
         self.ours, self.theirs = socket.socketpair()
-        self.service = WorkerService(
-            WorkerMachine("w", 1), self.codec, self.thread.loop, self.sent.extend, lambda: None
-        )
+        settings = WorkerSettings("w", "")
+        self.service = WorkerService(settings, self.codec, self.thread.loop, self.sent.extend, lambda: None)
         self.slot = in_thread(self._run)
         self.thread.start()
         wait_until(lambda: self.service._main is not None and self.service._main.waits)
 
     def _run(self) -> None:
-        slot = self.service.add_main_slot(self.ours.fileno(), lambda: True, self._watch)
-        self.service.run_slot(slot)
+        connection = SimpleNamespace(fileno=self.ours.fileno, read=lambda: True, watch=self._watch)
+        self.service.run_slot(self.service.add_main_slot(connection))
 
     def _watch(self, on: bool) -> None:
         self.loop_reads = on
@@ -228,7 +228,9 @@ def test_what_ended_is_told_while_the_next_one_executes(worker: Worker) -> None:
 
 def test_the_loop_leaves_the_reading_to_a_thread_that_waits_in_between(worker: Worker) -> None:
     seen: list[bool | None] = []
-    main, busy = worker.service._main, SimpleNamespace(waits=False, has_waited=True)
+    main = worker.service._main
+    assert main is not None
+    busy = SimpleNamespace(waits=False, has_waited=True, connection=main.connection)
 
     def look() -> None:
         worker.service._main = busy  # type: ignore[assignment]

@@ -8,16 +8,23 @@ The commands it returns are messages for the scheduler, and three of its own: ``
 
 The machine does not report an end at once, so that thousands of short runs make one message. It collects ends until
 ``Tick``, which the service sends every few milliseconds, or until a run ends that ``reports`` and none follows it.
+
+Ready runs are in the order of their priorities: more urgent tasks first, then deeper nested ones, then first come,
+first served. Nearly always the next one comes last; only a more urgent one, or one that comes back (a worker died, a
+task was stolen), has to find its place. The machine does not search for runs that it gives back: it skips them when
+their turn comes, so that cancelling costs nothing here.
 """
 
 from __future__ import annotations
 
+from bisect import insort
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Message
-from futures_cluster.worker.ready_queue import ReadyQueue
 from futures_cluster.worker.replicas import Replica
 from futures_cluster.worker.runs import (
     ENDED,
@@ -31,10 +38,13 @@ from futures_cluster.worker.runs import (
 )
 
 Command = Message | m.ExecuteRuns | m.FetchData
+_Fetches = defaultdict[tuple[str, str], list[Key]]  # by holder (name, address)
 
 #: When this many tasks of one worker wait for other tasks (each costs a thread), it lends their slots only to tasks
 #: nested deeper than all of them: one of these can run at any time, so the tasks that the others wait for end.
 MAX_LENT_SLOTS = 1000
+
+_priority = attrgetter("priority")
 
 
 class WorkerMachine:
@@ -58,9 +68,9 @@ class WorkerMachine:
         self.retiring = False
         self.runs: dict[Key, Run] = {}  # not yet ended; the newest attempt at each task
         self.executing: dict[tuple[Key, int], Run] = {}
-        self.unreported: dict[tuple[Key, int], Run] = {}  # executing, and the scheduler was not told
+        self.unreported: dict[tuple[Key, int], None] = {}  # executing, and the scheduler was not told
         self.replicas: dict[Key, Replica] = {}
-        self.ready: ReadyQueue[Run] = ReadyQueue()
+        self.ready: deque[Run] = deque()  # those that were given back meanwhile, too
         self._finished: list[m.FinishedRow] = []
         self._failed: list[m.FailedRow] = []
         self._handlers: dict[type, Callable[[Any, list[Command]], None]] = {
@@ -73,7 +83,7 @@ class WorkerMachine:
             m.DataPut: self._on_data_put,
             m.RunWaits: self._on_run_waits,
             m.Retire: self._on_retire,
-            m.Tick: self._on_tick,
+            m.Tick: self._report,
         }
 
     def handle(self, event: Message, now: float) -> list[Command]:
@@ -81,9 +91,9 @@ class WorkerMachine:
         commands: list[Command] = []
         kind = type(event)
         self._handlers[kind](event, commands)
-        started = self.ready.count > 0 and self._start_runs(commands)
+        started = bool(self.ready) and self._start_runs(commands)
         if not started and kind is m.RunsEnded and event.reports:  # type: ignore[attr-defined]
-            self._report(commands)
+            self._report(event, commands)
         return commands
 
     @property
@@ -94,13 +104,12 @@ class WorkerMachine:
     # ---------------------------------------------------------------- runs
 
     def _on_run_tasks(self, event: m.RunTasks, commands: list[Command]) -> None:
-        fetches: dict[tuple[str, str], list[Key]] = {}
-        returned = []
+        if self.retiring:
+            commands.append(m.TasksReturned(self.name, [(key, attempt) for key, attempt, *_ in event.runs]))
+            return
+        fetches: _Fetches = defaultdict(list)
         for row in event.runs:
             run = Run(*row)
-            if self.retiring:
-                returned.append((run.key, run.attempt))
-                continue
             former = self.runs.get(run.key)
             if former is not None and former.state is not EXECUTING:
                 self._give_up(former, commands)  # the scheduler has given that attempt up
@@ -111,38 +120,36 @@ class WorkerMachine:
             if run.missing:
                 run.state = FETCHING
             else:
-                self.ready.push(run)
+                self._queue(run)
         if fetches:
             self._add_fetches(fetches, commands)
-        if returned:
-            commands.append(m.TasksReturned(self.name, returned))
 
-    def _need(
-        self,
-        run: Run,
-        key: Key,
-        size_bytes: int,
-        holders: Sequence[m.Holder],
-        fetches: dict[tuple[str, str], list[Key]],
-    ) -> None:
+    def _queue(self, run: Run) -> None:
+        ready = self.ready
+        if not ready or ready[-1].priority <= run.priority:
+            ready.append(run)
+        else:
+            insort(ready, run, key=_priority)
+
+    def _need(self, run: Run, key: Key, size_bytes: int, holders: Sequence[m.Holder], fetches: _Fetches) -> None:
         """Make sure that an input is here or on its way."""
         replica = self.replicas.get(key)
-        if replica is not None and replica.held:
-            replica.users += 1
-            return
         if replica is None:
-            replica = self.replicas[key] = Replica(key, size_bytes, False, [(name, addr) for name, addr in holders])
-            if replica.holders:
-                fetches.setdefault(replica.holders[0], []).append(key)
-            else:
-                fetches.setdefault(("", ""), []).append(key)  # no worker has it: fails at once
-        replica.dropped = False
+            replica = self._fetch(key, size_bytes, holders, fetches)
         replica.users += 1
-        replica.runs[run] = None
-        run.missing += 1
+        if not replica.held:
+            replica.dropped = False
+            replica.runs[run] = None
+            run.missing += 1
+
+    def _fetch(self, key: Key, size_bytes: int, holders: Sequence[m.Holder], fetches: _Fetches) -> Replica:
+        """Have data fetched from the first of its holders."""
+        replica = self.replicas[key] = Replica(key, size_bytes, False, [(name, addr) for name, addr in holders])
+        fetches[replica.holders[0] if holders else ("", "")].append(key)  # without a holder: fails at once
+        return replica
 
     @staticmethod
-    def _add_fetches(fetches: dict[tuple[str, str], list[Key]], commands: list[Command]) -> None:
+    def _add_fetches(fetches: _Fetches, commands: list[Command]) -> None:
         commands.extend(m.FetchData(name, address, keys) for (name, address), keys in fetches.items())
 
     def _start_runs(self, commands: list[Command]) -> bool:
@@ -152,11 +159,14 @@ class WorkerMachine:
         started: list[Run] = []
         reported: list[m.AttemptRow] = []
         free = self.slots + self.lent_slots - len(executing)
-        deepest = self._deepest_waiting() if self.lent_slots > MAX_LENT_SLOTS else None
-        while free > 0 and ready.count and not self.retiring:
-            if deepest is not None and ready.first().state is READY and ready.first().level[1] >= deepest:
+        deepest = None  # level of nesting of those that wait; smaller is deeper
+        if self.lent_slots > MAX_LENT_SLOTS:
+            deepest = min(run.priority[1] for run in executing.values() if run.waits)
+        while free > 0 and ready and not self.retiring:
+            run = ready[0]
+            if deepest is not None and run.state is READY and run.priority[1] >= deepest:
                 break
-            run = ready.pop()
+            ready.popleft()
             if run.state is not READY:
                 continue
             run.state = EXECUTING
@@ -165,10 +175,9 @@ class WorkerMachine:
             executing[identity] = run
             started.append(run)
             if run.flags & m.REPORT_START:
-                run.reported = True
                 reported.append(identity)
             else:
-                self.unreported[identity] = run
+                self.unreported[identity] = None
             if self.runs_left is not None:
                 self.runs_left -= 1
                 if self.runs_left <= 0:
@@ -179,10 +188,6 @@ class WorkerMachine:
             commands.append(m.ExecuteRuns(started))
         return bool(started)
 
-    def _deepest_waiting(self) -> int:
-        """Return the level of nesting of the deepest run that waits (smaller is deeper)."""
-        return min(run.level[1] for run in self.executing.values() if run.waits)
-
     def _on_retire(self, event: m.Retire, commands: list[Command]) -> None:
         if not self.retiring:
             self._retire(commands, event.hands_over)
@@ -192,7 +197,7 @@ class WorkerMachine:
         self.retiring = True
         returned = []
         for run in list(self.runs.values()):
-            if run.state in (READY, FETCHING):
+            if run.state is not EXECUTING:
                 self._give_up(run, commands)
                 returned.append((run.key, run.attempt))
         commands.append(m.WorkerRetiring(self.name, hands_over))
@@ -201,8 +206,7 @@ class WorkerMachine:
 
     def _give_up(self, run: Run, commands: list[Command]) -> None:
         self._set_state(run, RETURNED)
-        if self.runs.get(run.key) is run:
-            del self.runs[run.key]
+        del self.runs[run.key]
         if run.inputs:
             self._leave_inputs(run, commands)
 
@@ -225,7 +229,7 @@ class WorkerMachine:
         returned, refused = [], []
         for key, attempt in event.runs:
             run = self.runs.get(key)
-            if run is not None and run.attempt == attempt and run.state in (READY, FETCHING):
+            if run is not None and run.attempt == attempt and run.state is not EXECUTING:
                 self._give_up(run, commands)
                 returned.append((key, attempt))
             else:
@@ -244,23 +248,19 @@ class WorkerMachine:
             self._failed += event.failed
 
     def _keep(self, key: Key, size_bytes: int) -> None:
-        """Keep the result of a run here."""
+        """Keep a result here, and make the runs ready that waited for it."""
         replica = self.replicas.get(key)
         if replica is None:
             self.replicas[key] = Replica(key, size_bytes, True, [])
-        else:  # an earlier attempt's, or on its way from another worker to runs that wait for it
-            replica.held, replica.dropped, replica.size_bytes = True, False, size_bytes
-            self._arrived(replica)
-
-    def _arrived(self, replica: Replica) -> None:
-        """Make the runs ready that waited for it."""
-        runs = replica.runs
-        replica.runs = {}
+            return
+        # An earlier attempt's, or on its way from another worker; the scheduler drops it again if no task needs it.
+        replica.held, replica.dropped, replica.size_bytes = True, False, size_bytes
+        runs, replica.runs = replica.runs, {}
         for run in runs:
             run.missing -= 1
             if not run.missing:
                 self._set_state(run, READY)
-                self.ready.push(run)
+                self._queue(run)
 
     def _end(self, key: Key, attempt: int, commands: list[Command]) -> None:
         identity = key, attempt
@@ -284,17 +284,11 @@ class WorkerMachine:
         self.lent_slots += 1 if event.waits else -1
         commands.append(m.SlotsChanged(self.name, self.slots + self.lent_slots))
 
-    def _on_tick(self, event: m.Tick, commands: list[Command]) -> None:
-        self._report(commands)
-
-    def _report(self, commands: list[Command]) -> None:
+    def _report(self, event: Message, commands: list[Command]) -> None:
         """Tell the scheduler what has ended, and what runs on."""
         if self.unreported:
-            runs = [(run.key, run.attempt) for run in self.unreported.values()]
-            for run in self.unreported.values():
-                run.reported = True
+            commands.append(m.TasksStarted(self.name, list(self.unreported)))
             self.unreported = {}
-            commands.append(m.TasksStarted(self.name, runs))
         if self._finished or self._failed:
             commands.append(m.TasksFinished(self.name, self._finished, self._failed))
             self._finished, self._failed = [], []
@@ -305,19 +299,12 @@ class WorkerMachine:
         added, unneeded = [], []
         for key, size_bytes in event.arrived:
             replica = self.replicas.get(key)
-            if replica is None or replica.held:
-                if replica is None:
-                    unneeded.append(key)
-                continue
-            replica.held = True
-            replica.size_bytes = size_bytes
-            if replica.dropped and not replica.users:
-                del self.replicas[key]
+            if replica is None or (replica.dropped and not replica.users):
+                self.replicas.pop(key, None)
                 unneeded.append(key)
-                continue
-            replica.dropped = False  # the scheduler drops it again if no task needs it
-            added.append(key)
-            self._arrived(replica)
+            elif not replica.held:
+                self._keep(key, size_bytes)
+                added.append(key)
         if unneeded:
             commands.append(m.DropData(unneeded))
         if added:
@@ -327,7 +314,7 @@ class WorkerMachine:
 
     def _fetch_elsewhere(self, event: m.FetchEnded, commands: list[Command]) -> None:
         """Ask the next holder of data; without one, give its runs back."""
-        fetches: dict[tuple[str, str], list[Key]] = {}
+        fetches: _Fetches = defaultdict(list)
         missing, returned = [], []
         for key in event.missing:
             replica = self.replicas.get(key)
@@ -336,7 +323,7 @@ class WorkerMachine:
             missing.append((key, event.holder or self.name))  # without any holder: it was said to be here
             replica.holders = [holder for holder in replica.holders if holder[0] != event.holder]
             if replica.holders and (replica.runs or replica.copy):
-                fetches.setdefault(replica.holders[0], []).append(key)
+                fetches[replica.holders[0]].append(key)
                 continue
             del self.replicas[key]
             for run in list(replica.runs):
@@ -350,7 +337,7 @@ class WorkerMachine:
 
     def _on_copy_data(self, event: m.CopyData, commands: list[Command]) -> None:
         """Copy results of others; without holders, say whether they are here."""
-        fetches: dict[tuple[str, str], list[Key]] = {}
+        fetches: _Fetches = defaultdict(list)
         here, missing = [], []
         for key, size_bytes, holders in event.rows:
             replica = self.replicas.get(key)
@@ -359,12 +346,9 @@ class WorkerMachine:
                 here.append(key)
             elif not holders:
                 missing.append((key, self.name))
-            elif replica is not None:
-                replica.copy, replica.dropped = True, False
             else:
-                replica = self.replicas[key] = Replica(key, size_bytes, False, [(name, addr) for name, addr in holders])
-                replica.copy = True
-                fetches.setdefault(replica.holders[0], []).append(key)
+                replica = replica or self._fetch(key, size_bytes, holders, fetches)
+                replica.copy, replica.dropped = True, False
         if here:
             commands.append(m.DataAdded(self.name, here))
         if missing:

@@ -7,12 +7,8 @@ are in ``services.worker.store``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from futures_cluster.messages import Key
-
-if TYPE_CHECKING:
-    from futures_cluster.worker.runs import Run
+from futures_cluster.worker.runs import Run
 
 
 class Replica:

@@ -36,10 +36,10 @@ class Run:
     ----------
     inputs : sequence of InputRow
         Those without payload are replicas.
+    priority : tuple of int
+        Smaller ones run first: the priority of the task, its level of nesting (both negative), and its serial number.
     missing : int
         How many of the inputs are on their way.
-    reported : bool
-        The scheduler knows that it started.
     waits : bool
         It waits for other tasks, and its slot is lent to another run.
     """
@@ -50,11 +50,9 @@ class Run:
         "function",
         "inputs",
         "key",
-        "level",
         "missing",
         "payload",
-        "reported",
-        "serial",
+        "priority",
         "state",
         "waits",
     )
@@ -73,13 +71,11 @@ class Run:
         self.attempt = attempt
         self.function = function
         self.payload = payload
-        self.level = (priority[0], priority[1])
-        self.serial = priority[2]
+        self.priority = priority
         self.inputs = inputs
         self.flags = flags
         self.missing = 0
         self.state: RunStateName = READY
-        self.reported = False
         self.waits = False
 
     def __repr__(self) -> str:

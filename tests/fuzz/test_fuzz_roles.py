@@ -23,13 +23,13 @@ import pytest
 from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
+from futures_cluster.services.common.worker_settings import WorkerSettings
 from futures_cluster.services.worker.data_server import DataServer
 from futures_cluster.services.worker.reporter import WorkerReporter
 from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import payloads, pickle_codec
 from futures_cluster.wire.transports import registry
-from futures_cluster.worker.machine import WorkerMachine
 
 from .mutations import mutated
 from .site import Listening, Site, Wire
@@ -120,8 +120,13 @@ def client(wire: Wire) -> list[Make]:
 
 
 FACTS = WorkerReporter(
-    WorkerService(WorkerMachine("liar"), pickle_codec.PickleCodec(None), None, lambda messages: None, lambda: None),  # type: ignore[arg-type]
-    None,
+    WorkerService(
+        WorkerSettings("liar", ""),
+        pickle_codec.PickleCodec(None),
+        None,  # type: ignore[arg-type]
+        lambda messages: None,
+        lambda: None,
+    ),
     None,
 ).facts(detail=True)
 FACTS |= {
@@ -303,9 +308,8 @@ def test_an_asker_of_data_that_lies_disturbs_nobody(number: int, seed: int) -> N
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, what: errors.append(what))
         codec = pickle_codec.PickleCodec(None)
-        service = WorkerService(WorkerMachine("w"), codec, loop, told.extend, lambda: None)
-        server = DataServer(loop, service.answer, service.keep, None, lambda keys: None)
-        service.keep(m.PutData(0, [("honest", payloads.dump("data"))]))
+        server = DataServer(WorkerService(WorkerSettings("w", ""), codec, loop, told.extend, lambda: None))
+        server.keep(m.PutData(0, [("honest", payloads.dump("data"))]))
         honest, wire = Wire(), Wire()
         server.accept(honest)
         server.accept(wire)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from futures_cluster import messages as m
+from futures_cluster.services.common.worker_settings import WorkerSettings
 from futures_cluster.services.worker import data_server
 from futures_cluster.services.worker.data_server import DataServer, Turns
+from futures_cluster.services.worker.service import WorkerService
+from futures_cluster.wire.codec.pickle_codec import PickleCodec
 
 
 def test_turns_come_in_order_and_one_always_may() -> None:
@@ -57,13 +60,13 @@ def test_an_answer_is_under_way_until_it_is_sent(
     monkeypatch.setattr(data_server, "_DRAIN_INTERVAL_S", 0)
     asker = Asker()
 
-    async def answer(request: m.GetData, shared: bool) -> m.Data:
-        return m.Data(request.request)
-
     async def check() -> None:
+        settings = WorkerSettings("w", "", memory_limit=limit)
         loop = asyncio.get_running_loop()
-        keep: Any = None
-        server = DataServer(loop, answer, keep, None, lambda keys: None, lambda request: 1_000_000, limit)
+        service = WorkerService(settings, PickleCodec(None), loop, lambda messages: None, lambda: None)
+        service.store.put("k", b"value")
+        service.machine.handle(m.DataPut([("k", 1_000_000)]), 0.0)
+        server = DataServer(service)
         server.accept(asker)
         asker.on_messages([m.GetData(number, ["k"]) for number in range(5)])  # type: ignore[attr-defined]
         for number in range(5 // at_once):

@@ -49,12 +49,13 @@ def look(worker: Any, *used: int) -> list[str]:
     amounts = iter(used)
     loop = asyncio.new_event_loop()
     try:
-        monitor = MemoryMonitor(loop, LIMIT, worker, lambda: next(amounts) * LIMIT // 100)
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(memory, "resident_bytes", lambda: next(amounts) * LIMIT // 100)
+            monitor = MemoryMonitor(loop, LIMIT, worker)
             for _ in used:
                 monitor._look()
-        except Ended:
-            worker.told.append("end")
+    except Ended:
+        worker.told.append("end")
     finally:
         loop.close()
     return worker.told
@@ -82,7 +83,7 @@ def test_one_look(used: int, running: bool, pickling: int, told: list[str]) -> N
     assert look(FakeWorker(running, pickling), used) == told
 
 
-def test_pickling_that_ends_during_the_look_counts() -> None:
+def test_pickling_that_ends_during_the_look_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = FakeWorker(True, 20)
     loop = asyncio.new_event_loop()
 
@@ -90,8 +91,9 @@ def test_pickling_that_ends_during_the_look_counts() -> None:
         worker.pickling = 0
         return 120 * LIMIT // 100
 
+    monkeypatch.setattr(memory, "resident_bytes", use)
     try:
-        MemoryMonitor(loop, LIMIT, worker, use)._look()
+        MemoryMonitor(loop, LIMIT, worker)._look()
     finally:
         loop.close()
     assert worker.told == ["retire", "spill"]
@@ -101,11 +103,14 @@ def test_it_retires_once_and_spills_each_time() -> None:
     assert look(FakeWorker(True, 0), 50, 85, 90, 50, 85) == ["retire", "spill", "spill", "spill"]
 
 
-def test_before_its_first_task_it_ends_where_it_would_retire(capsys: pytest.CaptureFixture[str]) -> None:
+def test_before_its_first_task_it_ends_where_it_would_retire(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     loop = asyncio.new_event_loop()
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 81 * LIMIT // 100)
     try:
         with pytest.raises(Ended):
-            MemoryMonitor(loop, LIMIT, FakeWorker(False, 0), lambda: 81 * LIMIT // 100).start()
+            MemoryMonitor(loop, LIMIT, FakeWorker(False, 0)).start()
     finally:
         loop.close()
     assert "used 81 MB, over 80% of its memory_limit of 100 MB" in capsys.readouterr().err

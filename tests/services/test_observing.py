@@ -181,7 +181,7 @@ def test_an_error_whose_text_fails_is_noted_all_the_same() -> None:
 
 def test_bytes_of_more_peers_than_are_told_apart_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stats, "MAX_PEERS", 1)
-    traffic = stats.Traffic()
+    traffic = stats.WorkerStats()
     for holder in ("a", "b", "c", "a"):
         traffic.add_received(holder, 10, 0.5)
     assert traffic.peers == {"a": [20, 2, 1.0], "(others)": [20, 2, 1.0]}

@@ -28,7 +28,6 @@ def capturing() -> Iterator[tuple[StdoutCapture, io.StringIO]]:
     former = io.StringIO()
     with contextlib.redirect_stdout(former):
         capture = StdoutCapture()
-        capture.start()
         try:
             yield capture, former
         finally:

@@ -17,13 +17,13 @@ class Closing:
 
     peer = "unix:///there"
     closed = False
+    on_close: Any = None
 
-    def __init__(self, peer: _Peer) -> None:
-        self._peer = peer
+    def start(self) -> None: ...
 
     def send(self, messages: Any) -> None:
         self.closed = True
-        self._peer.lost(None)
+        self.on_close(None)
 
 
 def test_a_question_to_a_peer_that_is_just_going() -> None:
@@ -31,8 +31,7 @@ def test_a_question_to_a_peer_that_is_just_going() -> None:
 
     async def ask() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, about: unseen.append(about))
-        peer = _Peer()
-        peer.connection = Closing(peer)
+        peer = _Peer(Closing())
         with pytest.raises(PeerLost):
             await Peers(asyncio.get_running_loop())._ask(peer, m.GetData(1, ["k"], [], False))
         gc.collect()

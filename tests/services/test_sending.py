@@ -14,7 +14,9 @@ from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, NotSendable
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.sending import send_apart
+from futures_cluster.services.common.worker_settings import WorkerSettings
 from futures_cluster.services.worker.data_server import DataServer
+from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.testing.real_cluster import Cluster
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import exceptions, pickle_codec
@@ -75,16 +77,16 @@ class Asker:
         self.sent.extend(messages)
 
 
-def test_an_answer_that_cannot_be_sent_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_answer_that_cannot_be_sent_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever has asked for a result would otherwise wait for ever."""
     asker = Asker()
 
-    async def answer(request: m.GetData, shared: bool) -> m.Data:
-        return m.Data(request.request, [("k", UNPACKABLE)])
-
     async def ask() -> None:
-        loop = asyncio.get_running_loop()
-        server = DataServer(loop, answer, lambda put: m.Data(put.request, []), None, lambda keys: None)
+        codec, loop = pickle_codec.PickleCodec(None), asyncio.get_running_loop()
+        server = DataServer(WorkerService(WorkerSettings("w", ""), codec, loop, lambda messages: None, lambda: None))
+        monkeypatch.setattr(server, "_answer", lambda request, pool: m.Data(request.request, [("k", UNPACKABLE)]))
         server.accept(asker)
         asker.on_messages([m.GetData(7, ["k"])])
         await asyncio.gather(*server._tasks)

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from futures_cluster import messages as m
+from futures_cluster.services.worker import store as store_module
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import compress, payloads, shm
 from futures_cluster.wire.codec.originals import Original
+from futures_cluster.wire.codec.pickle_codec import PickleCodec
 
 LENGTH = 60_000  # 480 kB: goes through shared memory
 
@@ -34,6 +36,14 @@ def pool() -> Iterator[shm.SegmentPool | None]:
     yield pool
     if pool is not None:
         pool.close()
+
+
+@pytest.fixture
+def spilled(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Has one more for each value that a store has spilled."""
+    spilled = threading.Semaphore(0)
+    monkeypatch.setattr(store_module, "trim", spilled.release)
+    return spilled
 
 
 def payload_of(value: Any, way: str, pool: shm.SegmentPool | None) -> payloads.Payload:
@@ -102,10 +112,9 @@ def test_what_its_client_keeps_is_known_to_others(pool: shm.SegmentPool) -> None
 
 
 @pytest.mark.parametrize("way", ["memory", "network"])
-def test_on_disk_it_is_loaded_anew(way: str, pool: shm.SegmentPool | None) -> None:
-    spilled = threading.Semaphore(0)
-    store = Store(payloads.load, lambda error: ValueError(error), 1_000_000, trim=spilled.release, pool=pool)
-    store._resident = lambda: store.memory_bytes
+def test_on_disk_it_is_loaded_anew(way: str, pool: shm.SegmentPool | None, spilled: threading.Semaphore) -> None:
+    store = Store(PickleCodec(None), 1_000_000, pool=pool)
+    store._resident = lambda: store.memory_bytes  # type: ignore[method-assign]
     for number in range(4):
         store.put_payload(f"k{number}", payload_of(np.full(LENGTH, number, dtype=float), way, pool))
     for _ in range(2):
@@ -123,10 +132,9 @@ def test_on_disk_it_is_loaded_anew(way: str, pool: shm.SegmentPool | None) -> No
     assert store.memory_bytes == store.on_disk_bytes == store.held_segments_bytes() == 0
 
 
-def test_on_disk_it_lies_in_the_folder_that_is_named(tmp_path: Path) -> None:
-    spilled = threading.Semaphore(0)
-    store = Store(payloads.load, lambda error: ValueError(error), 100_000, trim=spilled.release)
-    store._resident = lambda: store.memory_bytes
+def test_on_disk_it_lies_in_the_folder_that_is_named(tmp_path: Path, spilled: threading.Semaphore) -> None:
+    store = Store(PickleCodec(None), 100_000)
+    store._resident = lambda: store.memory_bytes  # type: ignore[method-assign]
     store.folder = str(tmp_path)
     store.put_payload("k", payload_of(np.ones(LENGTH), "network", None))
     assert spilled.acquire(timeout=30)
@@ -141,7 +149,7 @@ def test_on_disk_it_lies_in_the_folder_that_is_named(tmp_path: Path) -> None:
 def test_a_kept_segment_is_never_spilled(pool: shm.SegmentPool | None) -> None:
     if pool is None:
         pytest.skip("needs shared memory")
-    store = Store(payloads.load, lambda error: ValueError(error), 100_000, pool=pool)
+    store = Store(PickleCodec(None), 100_000, pool=pool)
     payload = payloads.as_private(payload_of(np.ones(LENGTH), "memory", pool), payloads.KEPT)
     store.put_payload("k", payload)
     assert store.memory_bytes == 0 and store._next_to_spill() is None

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks, locks
 from futures_cluster import messages as m
 from futures_cluster.engines.inprocess.work import WorkItem
-from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.observe.monitor import ClusterMonitor
 from futures_cluster.services.observe.program_view import ProgramView
@@ -139,7 +138,7 @@ class EngineObserver(ProgramView):
         scheduler = SchedulerStandIn(engine, loop.time)
         super().__init__(ClusterMonitor(scheduler, loop, self._about), lambda: self._closed)
         worker: Any = WorkerStandIn(engine, scheduler.take)
-        self._observer = WorkerReporter(worker, loop, log_tail.tail())
+        self._observer = WorkerReporter(worker, loop)
         scheduler.workers[engine.name] = self._receive
         self._thread.start()
         engine.watching.begin_to_measure()

@@ -105,7 +105,7 @@ class Watching:
         if self._debug and (shared := work.shared_inputs()):
             from futures_cluster.services.worker.input_checks import checked
 
-            work.fn = checked(work.key, [key for key, _ in shared], [value for _, value in shared], work.fn)
+            work.fn = checked(work.key, shared, work.fn)
 
     def ended(self, work: WorkItem, value: Any, error: BaseException | None) -> None:
         """Take note that a call has returned or raised, before its future is done."""

@@ -53,15 +53,11 @@ def fill_standard() -> None:
 @contextlib.contextmanager
 def none_standard() -> Iterator[None]:
     """Give all that is opened in the block numbers above 2."""
-    fillers: list[int] = []
-    try:
+    with contextlib.ExitStack() as fillers:
         for fd in range(3):
             if not is_open(fd):
-                fillers.append(os.open(os.devnull, os.O_RDWR))
+                fillers.callback(os.close, os.open(os.devnull, os.O_RDWR))
         yield
-    finally:
-        for filler in fillers:
-            os.close(filler)
 
 
 def above_standard(fd: int) -> int:

@@ -9,10 +9,12 @@ pickle, or does not unpickle at the client, becomes a text, and the rest of the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import sys
 import warnings
+from itertools import starmap
 from types import FrameType
 from typing import Any
 
@@ -25,7 +27,6 @@ MAX_EXTRA_BYTES = 2**14
 MAX_EXTRAS = 50
 
 _SMALL = frozenset((int, float, bool, type(None)))
-_PLAIN = _SMALL | {str}
 _REPLACED = frozenset(("msg", "args", "exc_info"))
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) - _REPLACED
 #: What does not travel; formatters leave the last two in a record.
@@ -45,7 +46,7 @@ def pack_record(record: logging.LogRecord) -> bytes:
     extras: dict[str, Any] = {}
     for name, value in record.__dict__.items():
         if name in _STANDARD:
-            fields[name] = value if type(value) in _SMALL else _plain(value)
+            fields[name] = _plain(value)
         elif name not in _FORMATTED and len(extras) < MAX_EXTRAS:
             extras[str(name)] = _pack_extra(value)
     fields["msg"] = _short(record.getMessage())
@@ -56,14 +57,11 @@ def pack_record(record: logging.LogRecord) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if type(value) is str:
-        return _short(value)
-    return value if type(value) in _PLAIN else _short(_text(value))
-
-
-def _text(value: Any) -> str:
+    """Return a small value, or its text."""
+    if type(value) in _SMALL:
+        return value
     try:
-        return value + "" if isinstance(value, str) else repr(value)
+        return _short(value + "" if isinstance(value, str) else repr(value))
     except Exception as error:
         return f"<{type(value).__name__}, whose repr raised {error!r}>"
 
@@ -74,18 +72,17 @@ def _short(text: str) -> str:
 
 def _pack_extra(value: Any) -> Any:
     """Return a plain value, or a pickle; its repr if it does not pickle, or is large."""
-    if type(value) in _PLAIN:
-        return _short(value) if type(value) is str else value
-    try:
-        data = pickle.dumps(value)
-        return data if len(data) <= MAX_EXTRA_BYTES else _short(_text(value))
-    except Exception:
-        return _short(_text(value))
+    if type(value) not in _SMALL and type(value) is not str:
+        with contextlib.suppress(Exception):
+            data = pickle.dumps(value)
+            if len(data) <= MAX_EXTRA_BYTES:
+                return data
+    return _plain(value)
 
 
 def pack_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int) -> bytes:
     """Pack a warning of ``warnings.showwarning``, called by our caller's function."""
-    names = [f"{cls.__module__}:{cls.__qualname__}" for cls in category.__mro__ if issubclass(cls, Warning)]
+    names = [(cls.__module__, cls.__qualname__) for cls in category.__mro__ if issubclass(cls, Warning)]
     module = _module_of(filename, lineno, sys._getframe(1))
     return pickle.dumps(("warning", _short(str(message)), names, str(filename), int(lineno), module))
 
@@ -115,8 +112,7 @@ def handle(data: bytes, worker: str, key: str, registry: dict[Any, Any]) -> None
     """
     kind, *values = pickle.loads(data)
     if kind == "warning":
-        text, names, filename, lineno, module = values
-        _warn(text, names, filename, lineno, module, registry)
+        _warn(registry, *values)
         return
     fields, extras = values
     logger = logging.getLogger(fields["name"])
@@ -146,17 +142,16 @@ def _make_record(fields: dict[str, Any], extras: dict[str, Any], worker: str, ke
     return record
 
 
-def _warn(text: str, names: list[str], filename: str, lineno: int, module: str | None, registry: Any) -> None:
-    category = next(filter(None, map(_find_category, names)), UserWarning)
+def _warn(registry: Any, text: str, names: list[Any], filename: str, lineno: int, module: str | None) -> None:
+    category = next(filter(None, starmap(find_category, names)), UserWarning)
     try:
         warnings.warn_explicit(text, category, filename, lineno, module, registry)
     except Warning as error:  # this process wants an error, but the task has gone on
         warnings.showwarning(error, type(error), filename, lineno)
 
 
-def _find_category(name: str) -> type[Warning] | None:
-    """Return the class of this name, if its module is loaded."""
-    module, _, qualname = name.partition(":")
+def find_category(module: str, qualname: str) -> type[Warning] | None:
+    """Return the class of warnings of this name, if its module is loaded."""
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = getattr(found, part, None)

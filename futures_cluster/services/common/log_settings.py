@@ -14,12 +14,12 @@ import contextlib
 import logging
 import pickle
 import re
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from futures_cluster import messages as m
+from futures_cluster.services.common.log_records import find_category
 
 #: Python's own default for the root logger.
 DEFAULT_LEVEL = logging.WARNING
@@ -51,9 +51,7 @@ class LogSettingsWatch:
 
         Each logger caches which levels are enabled, and logging empties all these caches when any level changes.
         """
-        if self._mark in getattr(logging.root, "_cache", ()) and (
-            not self._has_filters or warnings.filters == self._filters
-        ):
+        if self._mark in self._cache() and (not self._has_filters or warnings.filters == self._filters):
             return None
         before, self.current = self.current, self._collect()
         return self.current if self.current != before else None
@@ -114,7 +112,7 @@ class LogSettingsOnWorker:
     def apply(self, settings: m.LogSettings) -> None:
         """Set what is new; not where code of this process has set something else."""
         levels = dict(settings.levels) or {"": DEFAULT_LEVEL}
-        for name in [*levels, *(name for name in self._levels if name not in levels)]:
+        for name in levels | self._levels:
             logger = logging.getLogger(name or None)
             level = levels.get(name, logging.NOTSET)
             if logger.level == self._levels.get(name, logging.NOTSET) and logger.level != level:
@@ -159,11 +157,9 @@ def _pattern(text: Any) -> str:
 
 def _set_filters(rows: list[Any]) -> None:
     warnings.resetwarnings()
-    for action, message, (module_name, qualname), module, lineno in rows:
+    for action, message, name, module, lineno in rows:
         # Nothing is imported for a filter: before its module is loaded nothing raises a warning of this class.
-        category: Any = sys.modules.get(module_name)
-        for part in qualname.split("."):
-            category = getattr(category, part, None)
-        if isinstance(category, type) and issubclass(category, Warning):
+        category = find_category(*name)
+        if category is not None:
             with contextlib.suppress(Exception):  # as above
                 warnings.filterwarnings(action, message, category, module, lineno, append=True)

@@ -8,7 +8,6 @@ this one calls it where there is no other.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from typing import Any
 
@@ -54,15 +53,10 @@ class LogTail(logging.Handler):
         return [line[1:] for line in list(self.lines) if line[0] > number]
 
 
-_lock = threading.Lock()
-_tail: LogTail | None = None
+_tail = LogTail()
 
 
 def tail() -> LogTail:
     """Return the lines of this process, from the first call on."""
-    global _tail
-    with _lock:
-        if _tail is None:
-            _tail = LogTail()
-            logging.getLogger(LOGGER).addHandler(_tail)
-        return _tail
+    logging.getLogger(LOGGER).addHandler(_tail)  # which adds it once
+    return _tail

@@ -27,7 +27,6 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from typing import Protocol
 
 from futures_cluster.wire.codec import shm
@@ -113,26 +112,17 @@ class MemoryMonitor:
         What the process may take.
     worker : MonitoredWorker
         What it asks and tells.
-    used_bytes : callable
-        What the process takes.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        limit_bytes: int,
-        worker: MonitoredWorker,
-        used_bytes: Callable[[], int] = resident_bytes,
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit_bytes: int, worker: MonitoredWorker) -> None:
         self._loop = loop
         self._limit = limit_bytes
         self._worker = worker
-        self._used_bytes = used_bytes
         self._retired = False
 
     def start(self) -> None:
         """Begin to look, before the first task; on the loop's thread."""
-        used = self._used_bytes()
+        used = resident_bytes()
         if used > RETIRE_FRACTION * self._limit:
             self._die(used, RETIRE_FRACTION, "before its first task; give workers more")
         self._loop.call_later(CHECK_INTERVAL_S, self._look)
@@ -149,7 +139,7 @@ class MemoryMonitor:
     def _look(self) -> None:
         # Asked twice, because pickling can end, or begin, while this thread reads what is used.
         pickling = self._worker.pickling_bytes()
-        used = self._used_bytes()
+        used = resident_bytes()
         pickling = max(pickling, self._worker.pickling_bytes())
         fraction = DIE_FRACTION if self._worker.runs_tasks() else IDLE_DIE_FRACTION
         if used > fraction * self._limit + PICKLING_RATIO * pickling:

@@ -172,8 +172,8 @@ class LoadedModules:
                 if spec.origin is not None and not _is_users(each, spec.origin):
                     if not inner:
                         self._foreign.add(top)
-                else:
-                    self._note_loaded(module, spec)
+                elif (version := self.note(spec)) is not None:
+                    self._compare_code(module, spec, version)  # executed some time ago, perhaps from an older file
         self._seen &= sys.modules.keys()
 
     def look_after_fork(self) -> None:
@@ -186,12 +186,6 @@ class LoadedModules:
             if name in sys.modules and version.digest != OLDER and self._is_untouched(name, version):
                 self._compare_code(sys.modules[name], self._specs[name], version)
 
-    def _note_loaded(self, module: ModuleType, spec: ModuleSpec) -> None:
-        """Note a module that was executed some time ago, perhaps from an older file."""
-        version = self.note(spec)
-        if version is not None:
-            self._compare_code(module, spec, version)
-
     def _compare_code(self, module: ModuleType, spec: ModuleSpec, version: Version) -> None:
         if version.changed_ns > _started_ns() and not _has_code_of(module, spec):
             self.versions[spec.name] = version._replace(digest=OLDER)
@@ -202,22 +196,16 @@ class LoadedModules:
         self.versions.update((now.name, now) for _, now in edited)
         return bool(edited)
 
-    def current(self, name: str) -> Version | None:
-        """Return the version of a noted module as its file is now; None if it is gone."""
-        return version_of(self._specs.get(name))
-
     def edited(self) -> list[tuple[Version, Version]]:
         """Return the modules whose files have changed, each with both versions."""
         found = []
         for name, version in list(self.versions.items()):
             if name not in sys.modules or self._is_untouched(name, version):
                 continue
-            now = self.current(name)
-            if now is None:
-                continue
-            if now.digest == version.digest:
+            now = version_of(self._specs.get(name))
+            if now is not None and now.digest == version.digest:
                 self.versions[name] = now  # written again, with the same content
-            else:
+            elif now is not None:
                 found.append((version, now))
         return found
 

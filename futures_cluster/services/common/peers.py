@@ -49,6 +49,9 @@ class _OtherWay:
         self.closed = False
         self._ask = ask
 
+    def start(self) -> None:
+        """Do nothing: answers come by ``Peers.received``."""
+
     def send(self, messages: list[m.Message]) -> None:
         for message in messages:
             if isinstance(message, m.GetData) and not self._ask(self.peer, message):
@@ -61,10 +64,12 @@ class _OtherWay:
 class _Peer:
     """A connection to one worker and the requests that are under way on it."""
 
-    def __init__(self, connection: Any = None) -> None:
+    def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.is_refused = False  # it is another user's now, or not dumpable: its segments cannot be opened
         self.requests: dict[int, asyncio.Future[m.Data]] = {}
+        connection.on_messages, connection.on_close = self.received, self.lost
+        connection.start()
 
     def received(self, messages: list[m.Message]) -> None:
         for message in messages:
@@ -74,7 +79,7 @@ class _Peer:
                     waiter.set_result(message)
 
     def lost(self, error: BaseException | None) -> None:
-        if isinstance(error, AuthenticationError) and self.connection is not None:
+        if isinstance(error, AuthenticationError):
             log.warning("the connection to the worker at %s ended: %s", self.connection.peer, str(error))
         for waiter in self.requests.values():
             if not waiter.done():
@@ -125,17 +130,16 @@ class Peers:
                     again.append(key)
                 else:  # it is there, and cannot be read: computing it again would not help
                     failed.append((key, exceptions.dump_error(error)))
-        if segments and peer.connection is not None:
+        if segments:
             peer.connection.send([m.SegmentsMapped(segments)])
         if again:
             try:
                 rest = await self._ask_for(peer, again, beside=True)
             except PeerLost:
-                missing += again
-            else:
-                found += rest.found
-                missing += rest.missing
-                failed += rest.errors
+                rest = m.Data(0, [], again)
+            found += rest.found
+            missing += rest.missing
+            failed += rest.errors
         return m.Data(data.request, found, missing, failed)
 
     async def _ask_for(self, peer: _Peer, keys: list[m.Key], beside: bool = False) -> m.Data:
@@ -166,13 +170,11 @@ class Peers:
 
     async def shares_memory_with(self, address: str) -> bool:
         """Return whether what is put there may lie in shared memory."""
-        connection = (await self._connect(address)).connection
-        return connection is not None and connection.same_host
+        return bool((await self._connect(address)).connection.same_host)
 
     async def _ask(self, peer: _Peer, question: m.GetData | m.PutData) -> m.Data:
         waiter: asyncio.Future[m.Data] = self._loop.create_future()
         peer.requests[question.request] = waiter
-        assert peer.connection is not None
         peer.connection.send([question])
         try:
             if peer.connection.closed and not waiter.done():
@@ -186,49 +188,39 @@ class Peers:
         for address in addresses:
             peer = self._peers.pop(address, None)
             self._connecting.pop(address, None)
-            if peer is not None and peer.connection is not None:
+            if peer is not None:
                 peer.connection.close()
                 peer.lost(None)
 
     async def _connect(self, address: str) -> _Peer:
-        lock = self._connecting.setdefault(address, asyncio.Lock())
-        async with lock:
+        async with self._connecting.setdefault(address, asyncio.Lock()):
             peer = self._peers.get(address)
-            if peer is not None and peer.connection is not None and not peer.connection.closed:
-                return peer
-            if not address and self.other_way is not None:
-                peer = self._peers[address] = _Peer(_OtherWay(address, self.other_way))
-                return peer
-            from futures_cluster.services.common import security  # here: many programs never connect to a peer
-
-            try:
-                with metrics.timing("connect"):
-                    needed = security.at(address, self._security)
-                    connection = await registry.connect(address, self._loop, needed, CONNECT_S)
-            except OSError as error:
-                if self.other_way is not None and error.errno in _NO_WAY:
-                    peer = self._peers[address] = _Peer(_OtherWay(address, self.other_way))
-                    return peer
-                if error.errno not in _GONE_ALREADY and not address.startswith("unix://"):
-                    text = "cannot connect to the worker at %s, to get data that it has: %s"
-                    # As text: a log handler that keeps the record must not keep the error's frames.
-                    self._warnings.warning(address, text, address, str(error))
-                raise PeerLost(f"cannot connect to {address}: {error}") from None
-            peer = _Peer(connection)
-            connection.on_messages, connection.on_close = peer.received, peer.lost
-            connection.start()
-            self._peers[address] = peer
+            if peer is None or peer.connection.closed:
+                peer = self._peers[address] = _Peer(await self._new_connection(address))
             return peer
+
+    async def _new_connection(self, address: str) -> Any:
+        if not address and self.other_way is not None:
+            return _OtherWay(address, self.other_way)
+        from futures_cluster.services.common import security  # here: many programs never connect to a peer
+
+        try:
+            with metrics.timing("connect"):
+                return await registry.connect(address, self._loop, security.at(address, self._security), CONNECT_S)
+        except OSError as error:
+            if self.other_way is not None and error.errno in _NO_WAY:
+                return _OtherWay(address, self.other_way)
+            if error.errno not in _GONE_ALREADY and not address.startswith("unix://"):
+                text = "cannot connect to the worker at %s, to get data that it has: %s"
+                # As text: a log handler that keeps the record must not keep the error's frames.
+                self._warnings.warning(address, text, address, str(error))
+            raise PeerLost(f"cannot connect to {address}: {error}") from None
 
     @property
     def number(self) -> int:
         """How many connections there are."""
-        return sum(peer.connection is not None and not peer.connection.closed for peer in self._peers.values())
+        return sum(not peer.connection.closed for peer in self._peers.values())
 
     def close(self) -> None:
         """Close all connections, and fail what waits with ``PeerLost``."""
-        for peer in self._peers.values():
-            if peer.connection is not None:
-                peer.connection.close()
-            peer.lost(None)
-        self._peers = {}
+        self.forget(list(self._peers))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from futures_cluster import messages as m
@@ -22,6 +22,7 @@ from futures_cluster.messages import Message
 from futures_cluster.services.common import forks
 
 if TYPE_CHECKING:
+    from futures_cluster.scheduler.records import Task
     from futures_cluster.scheduler.state import State
 
 logger = logging.getLogger("futures_cluster")
@@ -374,45 +375,29 @@ def look(message: Message, state: State) -> list[Event]:
 
     Looked at before that, because afterwards a task may be forgotten.
     """
+    events: list[Event] = []
     if isinstance(message, m.TasksFinished):
-        return _ended(message, state)
-    if isinstance(message, m.TasksReturned):
-        return _returned(message, state)
-    if isinstance(message, m.WorkerConnected):
-        return [WorkerJoined(message.worker, message.host, message.pid, message.slots)]
-    if isinstance(message, m.WorkerGone):
-        return [WorkerLost(message.worker, message.deliberate, message.cause)]
-    return []
-
-
-def _ended(message: m.TasksFinished, state: State) -> list[Event]:
-    events: list[Event] = []
-    for key, attempt, _, size_bytes, duration_s in message.finished:
-        function = _function(key, attempt, message.worker, state)
-        if function is not None:
-            events.append(TaskFinished(key, function, message.worker, duration_s, size_bytes))
-    for key, attempt, _, duration_s in message.failed:
-        function = _function(key, attempt, message.worker, state)
-        if function is not None:
-            events.append(TaskFailed(key, function, message.worker, duration_s))
+        for task, (key, *_, size_bytes, duration_s) in _current(message.finished, message.worker, state):
+            events.append(TaskFinished(key, task.function.group.name, message.worker, duration_s, size_bytes))
+        for task, (key, *_, duration_s) in _current(message.failed, message.worker, state):
+            events.append(TaskFailed(key, task.function.group.name, message.worker, duration_s))
+    elif isinstance(message, m.TasksReturned):
+        for task, (key, _) in _current(message.returned, message.worker, state):
+            if not task.cancel_requested:
+                events.append(TaskMoved(key, task.function.group.name, message.worker))
+    elif isinstance(message, m.WorkerConnected):
+        events.append(WorkerJoined(message.worker, message.host, message.pid, message.slots))
+    elif isinstance(message, m.WorkerGone):
+        events.append(WorkerLost(message.worker, message.deliberate, message.cause))
     return events
 
 
-def _returned(message: m.TasksReturned, state: State) -> list[Event]:
-    events: list[Event] = []
-    for key, attempt in message.returned:
-        function = _function(key, attempt, message.worker, state)
-        if function is not None and not state.tasks[key].cancel_requested:
-            events.append(TaskMoved(key, function, message.worker))
-    return events
-
-
-def _function(key: str, attempt: int, worker: str, state: State) -> str | None:
-    """Return the function's name of a task in this attempt on this worker, or None."""
-    task = state.tasks.get(key)
-    if task is None or task.attempt != attempt or task.worker is None or task.worker.name != worker:
-        return None
-    return task.function.group.name
+def _current(rows: Iterable[Any], worker: str, state: State) -> Iterator[tuple[Task, Any]]:
+    """Yield the rows of present attempts on a worker, each with its task."""
+    for row in rows:
+        task = state.tasks.get(row[0])
+        if task is not None and task.attempt == row[1] and task.worker is not None and task.worker.name == worker:
+            yield task, row
 
 
 _for_all_schedulers: list[SchedulerPlugin] = []
@@ -428,8 +413,7 @@ def watch_schedulers(plugin: SchedulerPlugin) -> None:
     plugin : SchedulerPlugin
         Plugin to call.
     """
-    if not any(other is plugin for other in _for_all_schedulers):
-        _for_all_schedulers.append(plugin)
+    _for_all_schedulers.append(plugin)
 
 
 def watch_of_scheduler() -> PluginRunner | None:

@@ -16,7 +16,6 @@ from typing import Protocol
 _open: weakref.WeakSet[OpenCluster] = weakref.WeakSet()
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 _registered = False
-_registered_fork = False
 _exiting = False
 
 
@@ -36,10 +35,6 @@ class OpenCluster(Inherited, Protocol):
 
 def register_after_fork(item: Inherited) -> None:
     """Register what a process that is forked from here on lets go of."""
-    global _registered_fork
-    if not _registered_fork and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
-        _registered_fork = True
     _inherited.add(item)
 
 
@@ -108,3 +103,7 @@ def _after_fork() -> None:
         item.after_fork_in_child()
     _inherited.clear()
     _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

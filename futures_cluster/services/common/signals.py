@@ -25,9 +25,7 @@ except ImportError:
     from signal import getsignal, signal as set_handler  # isort: skip
 
 #: Signals whose handlers may raise: Ctrl-C, and what programs use to end themselves or a call that takes too long.
-SIGNALS = tuple(
-    int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGALRM") if getattr(signal, name, None) is not None
-)
+SIGNALS = tuple(int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name))
 
 
 # The thread in which Python runs handlers. Looked up once: for each task that would be two calls more.

@@ -34,9 +34,8 @@ def set_up_process(settings: WorkerSettings, stderr_fd: int) -> None:
     with contextlib.suppress(Exception):
         # Whole lines, also under PYTHONUNBUFFERED: workers share the caller's terminal.
         sys.stdout.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
-    if settings.environment:
-        for name, value in settings.environment.items():
-            os.environ.setdefault(name, value)
+    for name, value in (settings.environment or {}).items():
+        os.environ.setdefault(name, value)
     process_identity.take(settings)
     if settings.sys_path is not None:
         sys.path[:] = settings.sys_path

@@ -1,7 +1,7 @@
 """Serving a worker's results to other workers and to clients.
 
-Covers: answering ``GetData`` and ``PutData``, and the shared segments that each asker may be about to open.
-Does not cover: what is held (``store``), asking (``peers``).
+Covers: answering peers and clients that ask for results (``GetData``), taking what clients scatter (``PutData``), and
+the shared segments that each asker may be about to open. Does not cover: what is held (``store``), asking (``peers``).
 
 A peer that puts data tells the scheduler afterwards. If the peer goes before, the scheduler does not know of the data.
 So when the peer goes, this process tells the scheduler the keys of all that it has put, and the scheduler says which to
@@ -18,18 +18,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, NotSendable, ProtocolError
 from futures_cluster.services.common.sending import failed
+from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.wire import contents
-from futures_cluster.wire.codec import payloads, shm
+from futures_cluster.wire.codec import compress, payloads, shm
 
 log = logging.getLogger("futures_cluster.worker")
 
+#: Answers from this size on are pickled in a thread, not on the loop.
+LARGE_BYTES = 2 * 2**20
 #: Part of a worker's memory limit that answers under way may take.
 ANSWERS_FRACTION = 1 / 8
 #: Smaller answers do not wait for their turn.
@@ -55,15 +57,16 @@ class Turns:
 
     async def take(self, size_bytes: int) -> None:
         """Wait until there is room; in the order of the calls."""
-        while self._limit_bytes is not None and self._is_full(size_bytes):
+        while self._is_full(size_bytes):
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
         self.taken_bytes += size_bytes
 
     def _is_full(self, size_bytes: int) -> bool:
-        assert self._limit_bytes is not None
-        return bool(self.taken_bytes) and self.taken_bytes + size_bytes > self._limit_bytes
+        if self._limit_bytes is None or not self.taken_bytes:
+            return False
+        return self.taken_bytes + size_bytes > self._limit_bytes
 
     def give(self, size_bytes: int) -> None:
         """Give room back."""
@@ -75,48 +78,16 @@ class Turns:
 
 
 class DataServer:
-    """The askers of one worker; used on its loop only.
+    """The askers of one worker; used on its loop only."""
 
-    Parameters
-    ----------
-    answer : callable
-        ``await answer(request, shared)``: the ``Data`` for a ``GetData``; ``shared``: the asker can open our segments.
-    keep : callable
-        Takes what a client scatters, and returns the answer.
-    pool : SegmentPool or None
-        Where segments of answers are released.
-    tell_put : callable
-        Tells the scheduler the keys that were put by a peer that has gone.
-    answer_bytes : callable
-        ``answer_bytes(request)``: what the values of an answer will take.
-    memory_limit : int or None
-        Of this process.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        answer: Callable[[m.GetData, bool], Awaitable[m.Data]],
-        keep: Callable[[m.PutData], m.Data],
-        pool: shm.SegmentPool | None,
-        tell_put: Callable[[list[m.Key]], None],
-        answer_bytes: Callable[[m.GetData], int] = lambda request: 0,
-        memory_limit: int | None = None,
-    ) -> None:
-        self._loop = loop
-        self._answer = answer
-        self._keep = keep
-        self._pool = pool
+    def __init__(self, service: WorkerService) -> None:
+        self._service = service
         self._asked: dict[Any, list[int]] = {}  # segments that each asker may be about to open
-        self._tell_put = tell_put
         self._put: dict[Any, list[m.Key]] = {}  # by whom
-        self._answer_bytes = answer_bytes
-        self._turns = Turns(None if memory_limit is None else int(memory_limit * ANSWERS_FRACTION))
+        limit = service.memory_limit
+        self._turns = Turns(None if limit is None else int(limit * ANSWERS_FRACTION))
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference
-
-    def being_sent_bytes(self) -> int:
-        """Return the bytes of the large answers under way."""
-        return self._turns.taken_bytes
+        service.being_sent_bytes = lambda: self._turns.taken_bytes
 
     def accept(self, connection: Any) -> None:
         """Accept a peer that has connected."""
@@ -131,12 +102,12 @@ class DataServer:
                     lost(error)
                     return
                 if type(message) is m.GetData:
-                    task = self._loop.create_task(self._serve_in_turn(connection, message))
+                    task = self._service.loop.create_task(self._serve_in_turn(connection, message))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
                 elif type(message) is m.PutData:
                     self._put.setdefault(connection, []).extend(key for key, _ in message.rows)
-                    connection.send([self._keep(message)])
+                    connection.send([self.keep(message)])
                 elif type(message) is m.SegmentsMapped:
                     self._release(connection, message.segments)
 
@@ -146,29 +117,38 @@ class DataServer:
             self._release(connection, list(self._asked.get(connection, ())))
             self._asked.pop(connection, None)
             if keys := self._put.pop(connection, None):
-                self._tell_put(keys)
+                self._service.tell([m.DataAdded(self._service.name, keys)])
 
         connection.on_messages, connection.on_close = received, lost
         self._asked[connection] = []
         connection.start()
 
     async def _serve_in_turn(self, connection: Any, request: m.GetData) -> None:
+        shared = connection.same_host and not request.beside
         size_bytes = self._answer_bytes(request)
         if size_bytes <= SMALL_BYTES:
-            await self._serve(connection, request)
+            await self.serve(connection, request, shared)
             return
         await self._turns.take(size_bytes)
         try:
-            await self._serve(connection, request)
+            await self.serve(connection, request, shared)
             end = clocks.monotonic() + DRAIN_TIMEOUT_S
             while connection.pending_bytes and not connection.closed and clocks.monotonic() < end:
                 await asyncio.sleep(_DRAIN_INTERVAL_S)
         finally:
             self._turns.give(size_bytes)
 
-    async def _serve(self, connection: Any, request: m.GetData) -> None:
+    async def serve(self, connection: Any, request: m.GetData, shared: bool) -> None:
+        """Answer a request.
+
+        A thread pickles large values. ``shared``: the asker can open our segments.
+        """
+        pool = self._service.pool if shared else None
         try:
-            data = await self._answer(request, connection.same_host and not request.beside)
+            if self._answer_bytes(request) > LARGE_BYTES:
+                data = await asyncio.to_thread(self._answer, request, pool)
+            else:
+                data = self._answer(request, pool)
         except Exception as error:  # the asker must not wait for ever
             data = failed(request, error)
         segments = self._asked.get(connection)
@@ -176,8 +156,8 @@ class DataServer:
             segment = payloads.segment_of(payload)
             if segment is not None:
                 if segments is None or connection.closed:
-                    assert self._pool is not None
-                    self._pool.release(segment[1])
+                    assert pool is not None
+                    pool.release(segment[1])
                 else:
                     segments.append(segment[1])
         try:
@@ -191,5 +171,54 @@ class DataServer:
         for serial in serials:
             if serial in segments:
                 segments.remove(serial)
-                if self._pool is not None:
-                    self._pool.release(serial)
+                assert self._service.pool is not None
+                self._service.pool.release(serial)
+
+    # ---------------------------------------------------------------- values
+
+    def _answer_bytes(self, request: m.GetData) -> int:
+        """Return the size of the values that a peer asks for."""
+        replicas = self._service.machine.replicas
+        return sum([replicas[key].size_bytes for key in request.keys if key in replicas])
+
+    def _answer(self, request: m.GetData, pool: shm.SegmentPool | None) -> m.Data:
+        store, codec = self._service.store, compress.choose(request.codecs)
+        found: list[m.DataRow] = []
+        missing: list[m.Key] = []
+        errors: list[m.DataRow] = []
+        for key in request.keys:
+            try:
+                if (original := store.original(key)) is not None:
+                    payload = original.dump(pool, codec)
+                elif (parts := store.parts(key)) is not None:
+                    payload = payloads.pack(parts, pool, codec=codec)
+                else:
+                    try:
+                        value = store.get(key)
+                    except KeyError:
+                        missing.append(key)
+                        continue
+                    payload = payloads.dump(value, pool, copy=False, codec=codec)
+                found.append((key, payload))
+            except BaseException as error:  # the value does not pickle, or what is stored does not unpickle
+                errors.append((key, self._service.codec.dump_error(error)))
+        self._service.stats.sent_bytes += sum(payloads.payload_size(payload) for _, payload in found)
+        return m.Data(request.request, found, missing, errors)
+
+    def keep(self, message: m.PutData) -> m.Data:
+        """Store data that a client scatters; return which was refused, or here already."""
+        rows, refused, taken = [], [], []
+        for key, payload in message.rows:
+            replica = self._service.machine.replicas.get(key)
+            if replica is not None and replica.held:  # never replaced: a task may be reading it
+                taken.append((key, b""))
+                continue
+            try:
+                payload = payloads.attach(payload)
+            except (OSError, OverflowError, ValueError):  # its segment is gone, or never was one
+                refused.append(key)
+                continue
+            self._service.store.put_payload(key, payload)
+            rows.append((key, payloads.payload_size(payload)))
+        self._service.handle(m.DataPut(rows))
+        return m.Data(message.request, [], refused, taken)

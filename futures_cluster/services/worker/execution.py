@@ -10,20 +10,17 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Key, Payload
+from futures_cluster.messages.rows import FunctionId, InputRow
 from futures_cluster.services.client.function_table import call
 from futures_cluster.services.common import forks
+from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec import payloads, pickle_codec
 from futures_cluster.wire.codec.main_modules import RunningProgram, mains
 from futures_cluster.wire.codec.sizeof import sizeof
-
-if TYPE_CHECKING:
-    from futures_cluster.messages.rows import FunctionId, InputRow
-    from futures_cluster.services.common.protocols import Codec
-
 
 #: A function, and the program that submits it, if that has a ``__main__`` here.
 Loaded: TypeAlias = "tuple[Any, RunningProgram | None]"
@@ -36,11 +33,10 @@ class Run(Protocol):
     attempt: int
     function: FunctionId
     payload: Payload
+    flags: int
 
     @property
     def inputs(self) -> Sequence[InputRow]: ...
-    @property
-    def flags(self) -> int: ...
 
 
 class ResultStore(Protocol):
@@ -152,41 +148,38 @@ class Executions:
         """
         key, attempt = run.key, run.attempt
         forks_before = forks.count
+        start = None
         context.local.task = task
         if self._unpickles:
             task.begun_s = context.LOADS
         try:
-            try:
-                fn, args, kwargs = self._prepare(run)
-            except BaseException as error:
-                if forks.count != forks_before:
-                    forks.leave(error)
-                error = _did_not_unpickle(error, key)
-                self.on_failure(key, run.function, error)
-                return None, (key, attempt, self.codec.dump_error(error), 0.0)
+            fn, args, kwargs = self._prepare(run)
             start = task.begun_s = clocks.perf_counter()
-            try:
-                value = fn(*args, **kwargs)
-                if forks.count != forks_before:
-                    forks.leave()
-                duration = clocks.perf_counter() - start
-                if self._has_limit:
-                    self._pickled[key] = value
-                payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
-                stays = payload is None or size_bytes > pickle_codec.INLINE_BYTES
-                if type(run.payload) is tuple and payloads.is_private(run.payload):
-                    payload = self._scattered(key, run.payload, None if stays else payload)
-                elif stays:
-                    self.store.put(key, value, payload)
-                    payload = None
-            except BaseException as error:
+            value = fn(*args, **kwargs)
+            if forks.count != forks_before:
+                forks.leave()
+            duration = clocks.perf_counter() - start
+            if self._has_limit:
+                self._pickled[key] = value
+            payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
+            stays = payload is None or size_bytes > pickle_codec.INLINE_BYTES
+            if type(run.payload) is tuple and payloads.is_private(run.payload):
+                payload = self._scattered(key, run.payload, None if stays else payload)
+            elif stays:
+                self.store.put(key, value, payload)
+                payload = None
+            return (key, attempt, payload, size_bytes, duration), None
+        except BaseException as error:
+            duration = 0.0
+            if start is not None:
                 duration = clocks.perf_counter() - start
                 _forget_frame(error)
-                if forks.count != forks_before:
-                    forks.leave(error)
-                self.on_failure(key, run.function, error)
-                return None, (key, attempt, self.codec.dump_error(error), duration)
-            return (key, attempt, payload, size_bytes, duration), None
+            if forks.count != forks_before:
+                forks.leave(error)
+            if start is None:
+                error = _did_not_unpickle(error, key)
+            self.on_failure(key, run.function, error)
+            return None, (key, attempt, self.codec.dump_error(error), duration)
         finally:
             context.local.task = None
             if self._has_limit:

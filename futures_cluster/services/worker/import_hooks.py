@@ -75,9 +75,6 @@ def adapt_process(dask_in_tasks: bool = True, on_found: Callable[[ModuleSpec], M
     """
     if dask_in_tasks:
         context.ADAPTERS.update(DASK_IN_TASKS)
-    is_watched = any(isinstance(finder, PostImportFinder) for finder in sys.meta_path)
-    if on_found is not None or not is_watched:  # a forked copy of another process has that one's
-        sys.meta_path[:] = [
-            PostImportFinder(on_found),
-            *(finder for finder in sys.meta_path if not isinstance(finder, PostImportFinder)),
-        ]
+    others = [finder for finder in sys.meta_path if not isinstance(finder, PostImportFinder)]
+    if on_found is not None or len(others) == len(sys.meta_path):  # a forked copy of another process has that one's
+        sys.meta_path[:] = [PostImportFinder(on_found), *others]

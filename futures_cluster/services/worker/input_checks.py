@@ -33,22 +33,22 @@ class CheckedExecutions(Executions):
             for (key, _, payload, _), value in zip(run.inputs, values, strict=True)
             if not self._is_private(key, payload)
         ]
-        return checked(run.key, [key for key, _ in shared], [value for _, value in shared], fn)
+        return checked(run.key, shared, fn)
 
     def _is_private(self, key: str, payload: Payload | None) -> bool:
         """Return whether an input is scattered data, which tasks may change."""
         return self.store.original(key) is not None if payload is None else payloads.is_private(payload)
 
 
-def checked(key: str, names: list[str], values: list[Any], fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that fails if the task's changes one of these values."""
-    return functools.partial(_call, key, names, values, fn)
+def checked(key: str, shared: list[tuple[str, Any]], fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that fails if the task's changes one of these inputs."""
+    return functools.partial(_call, key, shared, fn)
 
 
-def _call(key: str, names: list[str], values: list[Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    before = [_digest(value) for value in values]
+def _call(key: str, shared: list[tuple[str, Any]], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    before = [_digest(value) for _, value in shared]
     result = fn(*args, **kwargs)
-    for name, value, digest in zip(names, values, before):
+    for (name, value), digest in zip(shared, before):
         if digest is not None and _digest(value) != digest:
             raise InputChanged(
                 f"{key} changed its input, the result of {name} (a {type(value).__name__}), in place, or another task "

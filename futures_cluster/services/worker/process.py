@@ -40,7 +40,6 @@ from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.memory import MemoryMonitor, kept_segments_bytes, resident_bytes
 from futures_cluster.services.common.modules import loaded
-from futures_cluster.services.common.sending import failed
 from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.worker import bootstrap, borrowed_tracker, import_hooks
 from futures_cluster.services.worker.data_server import DataServer
@@ -52,7 +51,6 @@ from futures_cluster.wire.codec import pickle_codec, pickling, programs, shm
 from futures_cluster.wire.codec.main_modules import mains
 from futures_cluster.wire.transports import registry, sockets
 from futures_cluster.wire.transports.local_sockets import Socket
-from futures_cluster.worker.machine import WorkerMachine
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -123,36 +121,17 @@ class WorkerProcess:
         import_hooks.adapt_process(on_found=self._modules.found)
         if settings.by_reference:  # multiprocessing has imported modules, or they were there at the fork
             loaded.look_after_fork()
-        machine = WorkerMachine(settings.name, settings.slots, settings.most_runs)
+        log_tail.tail()  # keeps the lines from now on
+        record = None if crash_journal is None else crash_journal.record
         self._service = WorkerService(
-            machine,
-            self._codec,
-            self._loop,
-            self._send,
-            self._get_executor,
-            record=crash_journal.record if crash_journal is not None else None,
-            memory_limit=settings.memory_limit,
-            pool=self._pool,
-            security=settings.security,
-            debug=settings.debug,
-            log_tail=log_tail.tail(),
+            settings, self._codec, self._loop, self._send, self._get_executor, record, self._pool
         )
         if not remote:
             self._service.peers.other_way = self._relay_data
             self._service.executions.ask_arguments = self._ask_arguments
-        self._service.store.folder = settings.folder
         self._service.executions.check_client = self._modules.check
         self._service.executions.conflicts = self._modules.conflicts
-        self._data = DataServer(
-            self._loop,
-            self._service.answer,
-            self._service.keep,
-            self._pool,
-            lambda keys: self._send([m.DataAdded(settings.name, keys)]),
-            self._service.answer_bytes,
-            self._service.memory_limit,
-        )
-        self._service.being_sent_bytes = self._data.being_sent_bytes
+        self._data = DataServer(self._service)
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
         self._forked = False
@@ -163,7 +142,7 @@ class WorkerProcess:
             m.SegmentsMapped: self._unmapped,
             m.Heartbeat: self._heard,
             m.Data: lambda message: call_soon(peers.received, message),
-            m.GetData: lambda message: asyncio.run_coroutine_threadsafe(self._serve_program(message), self._loop),
+            m.GetData: self._serve_program,
             m.AskReply: self._answered,
             m.PeersLost: lambda message: peers.forget(message.addresses),
             m.ClientLeft: self._client_left,
@@ -174,28 +153,23 @@ class WorkerProcess:
 
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
-        service = self._service
+        settings, service = self._settings, self._service
         plugin_runner.local.add = service.watch
-        if self._settings.logging is not None:
-            self._forward_logs(self._settings.logging)
+        if settings.logging is not None:
+            self._forward_logs(settings.logging)
         what = ""
         try:
             # First, because an initializer may give up what this needs: the root of the file system, the user. The
             # loop's thread starts after the initializer, as some system calls ask for a process of one thread.
-            self._loop.run_until_complete(self._listen())
+            listening = registry.listen(settings.listen, self._loop, settings.security, self._data.accept)
+            self._listener = self._loop.run_until_complete(listening)
             if not self._initialize(initializer, initargs):
                 return
-            if initializer is not None or self._settings.initializer is not None:
+            if initializer is not None or settings.initializer is not None:
                 what = "it cannot start after its initializer: "
             self._thread.start()
             asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result()
-            scheduler = self._scheduler
-            fd = scheduler.fileno()
-            if fd is not None:
-                slot = service.add_main_slot(fd, scheduler.read, scheduler.watch)
-            else:
-                slot = service.add_slot()
-                self._loop.call_soon_threadsafe(scheduler.start)
+            slot = service.add_main_slot(self._scheduler)
         except OSError as error:
             raise StartFailed(what + system_limits.in_words(error)) from error
         self._send([self._introduction()])
@@ -203,13 +177,8 @@ class WorkerProcess:
             service.run_slot(slot)
         except Disconnected as error:
             self._lost(error)
-        service.close_plugins()
-        service.join_plugins()
+        service.end_plugins()
         self._modules.close()
-
-    async def _listen(self) -> None:
-        settings = self._settings
-        self._listener = await registry.listen(settings.listen, self._loop, settings.security, self._data.accept)
 
     async def _set_up(self) -> None:
         settings = self._settings
@@ -289,10 +258,10 @@ class WorkerProcess:
 
     def send_last_logs(self) -> None:
         """Send what was logged after the last task had ended."""
-        log_tail, end = self._service.logs, monotonic() + LAST_LOGS_S
-        if log_tail is None:
+        logs, end = self._service.logs, monotonic() + LAST_LOGS_S
+        if logs is None:
             return
-        while log_tail.rows and monotonic() < end:  # a thread that a task has left may go on logging
+        while logs.rows and monotonic() < end:  # a thread that a task has left may go on logging
             self._service.send_logs(is_last=True)
         while self._scheduler.pending_bytes and monotonic() < end:
             sleep(0.001)
@@ -301,31 +270,29 @@ class WorkerProcess:
         """Return the executor of the tasks here; on any of their threads."""
         with self._lock:
             if self._executor is None:
-                self._executor = late.load(late.EXECUTOR_IN_TASK)(self._get_client())
+                self._client = self._client or self._new_client()
+                self._executor = late.load(late.EXECUTOR_IN_TASK)(self._client)
             return self._executor
 
-    def _get_client(self) -> Client:
-        if self._client is None:
-            make_future = late.load(late.FUTURE)
-            client = Client(
-                self._settings.name,
-                self._codec,
-                make_future,
-                self._loop,
-                self._send,
-                self._service.peers,
-                threading.Lock(),
-                lambda: client.count_pending() <= 2,
-                self._settings.incarnation,
-            )
-            client.forked = self._forked
-            if not self._forked:
-                self._send([m.ClientJoined(client.name)])
-            client.joined = True
-            client.about_to_wait = self._read_on_loop
-            self._service.before_waiting = client.flush
-            self._client = client
-        return self._client
+    def _new_client(self) -> Client:
+        client = Client(
+            self._settings.name,
+            self._codec,
+            late.load(late.FUTURE),
+            self._loop,
+            self._send,
+            self._service.peers,
+            threading.Lock(),
+            lambda: client.count_pending() <= 2,
+            self._settings.incarnation,
+        )
+        client.forked = self._forked
+        if not self._forked:
+            self._send([m.ClientJoined(client.name)])
+        client.joined = True
+        client.about_to_wait = self._read_on_loop
+        self._service.before_waiting = client.flush
+        return client
 
     def _read_on_loop(self) -> None:
         """Let the loop read at once, as a task is about to wait for the scheduler."""
@@ -376,12 +343,9 @@ class WorkerProcess:
             self._client.functions.forget(message.client)
         self._modules.forget(message.client)
 
-    async def _serve_program(self, request: m.GetData) -> None:
+    def _serve_program(self, request: m.GetData) -> None:
         """Answer the program, which asks on this way if it cannot reach the listener."""
-        try:
-            self._send([await self._service.answer(request, shared=False)])
-        except Exception as error:  # the program must not wait for ever
-            self._send([failed(request, error)])
+        asyncio.run_coroutine_threadsafe(self._data.serve(self._scheduler, request, shared=False), self._loop)
 
     def _ask_arguments(self, key: m.Key) -> Any:
         """Return a task's arguments that this process cannot open; blocks."""

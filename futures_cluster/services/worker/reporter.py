@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
 from futures_cluster.context import LOADS
-from futures_cluster.services.common.log_tail import LogTail
+from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.worker.sampler import Profiler
+from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.services.worker.stdout_capture import StdoutCapture
 from futures_cluster.services.worker.task_stream import TaskStreamRecorder
 from futures_cluster.wire.versions import is_gil_enabled
@@ -38,54 +38,34 @@ class ReportSource(Protocol):
     memory_limit: int | None
     store: Any
     peers: Any
+    machine: Any
+    machine_lock: Any
+    stats: WorkerStats
+    slots: Any
+    tell: Callable[[list[m.Message]], None]
 
-    @property
-    def tell(self) -> Callable[[list[m.Message]], None]: ...
-    @property
-    def machine_lock(self) -> Any: ...
-
-    @property
-    def machine(self) -> Any: ...
-    @property
-    def stats(self) -> Any: ...
-    @property
-    def slots(self) -> Sequence[Any]: ...
     def executing_threads(self) -> list[int]: ...
 
 
-_Part = TypeVar("_Part")
+_Part = TypeVar("_Part", Profiler, StdoutCapture)
 
 
-def _switched(
-    part: _Part | None, is_wanted: bool, begin: Callable[[], _Part], end: Callable[[_Part], None]
-) -> _Part | None:
-    """Begin a part of the reports that is wanted, or end one that is not.
-
-    Returns
-    -------
-    object or None
-        The part, if it is wanted.
-    """
+def _switched(part: _Part | None, is_wanted: bool, begin: Callable[[], _Part]) -> _Part | None:
+    """Begin a wanted part of the reports, or end another; return it or None."""
     if is_wanted:
         return begin() if part is None else part
     if part is not None:
-        end(part)
+        part.stop()
     return None
-
-
-def _begin_capture() -> StdoutCapture:
-    capture = StdoutCapture()
-    capture.start()
-    return capture
 
 
 class WorkerReporter:
     """Reports of one worker."""
 
-    def __init__(self, service: ReportSource, loop: Any, logs: LogTail | None) -> None:
+    def __init__(self, service: ReportSource, loop: Any) -> None:
         self._service = service
         self._loop = loop
-        self._logs = logs
+        self._logs = log_tail.tail()
         self._stats = service.stats
         self._profiler: Profiler | None = None
         self._capture: StdoutCapture | None = None
@@ -94,7 +74,6 @@ class WorkerReporter:
         self._timer: Any = None
         self._due = 0.0
         self._last_cpu = service.stats.began
-        self._lock = threading.Lock()
         self._closed = False
 
     def observe(self, request: m.Observe) -> None:
@@ -104,21 +83,18 @@ class WorkerReporter:
         """
         if self._closed:
             return
+        if request.interval_s >= 0 >= self._request.interval_s:
+            self._reported = [0, 0]
         if request.interval_s == 0:  # one report now; those of the timer go on as before
-            if self._request.interval_s <= 0:
-                self._reported = [0, 0]
             self._send(request.detail, asked=True)
             request = self._request
-        elif request.interval_s > 0 and self._request.interval_s <= 0:
-            self._reported = [0, 0]
         self._request = request
         watched = request.interval_s > 0
         service = self._service
-        service.recorder = _switched(service.recorder, watched, TaskStreamRecorder, lambda recorder: None)
-        self._profiler = _switched(
-            self._profiler, watched and request.profile, lambda: Profiler(service.executing_threads), Profiler.stop
-        )
-        self._capture = _switched(self._capture, watched and request.output, _begin_capture, StdoutCapture.stop)
+        service.recorder = (service.recorder or TaskStreamRecorder()) if watched else None
+        profiles = watched and request.profile
+        self._profiler = _switched(self._profiler, profiles, lambda: Profiler(service.executing_threads))
+        self._capture = _switched(self._capture, watched and request.output, StdoutCapture)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._schedule)
 
@@ -146,7 +122,7 @@ class WorkerReporter:
 
     def facts(self, detail: bool) -> dict[str, Any]:
         """Return the facts of one report, as plain values."""
-        service, traffic, failures = self._service, self._stats.traffic, self._stats.failures
+        service, stats, failures = self._service, self._stats, self._stats.failures
         store, machine = service.store, service.machine
         now, used = clocks.monotonic(), clocks.process_time()
         seconds, before = self._last_cpu
@@ -164,19 +140,18 @@ class WorkerReporter:
             "threads": len(service.slots),
             "executing": len(machine.executing),
             "ready": len(machine.ready),
-            "received_bytes": traffic.received_bytes,
-            "sent_bytes": traffic.sent_bytes,
-            "traffic": [[peer, *row] for peer, row in list(traffic.peers.items())],
+            "received_bytes": stats.received_bytes,
+            "sent_bytes": stats.sent_bytes,
+            "traffic": [[peer, *row] for peer, row in list(stats.peers.items())],
             "raised": failures.number,
             "metrics": metrics.summary(),
         }
         facts["failures"] = [row[1:] for row in list(failures.rows) if row[0] > self._reported[0]]
         self._reported[0] = failures.number
-        if self._logs is not None:
-            facts["logs"] = self._logs.since(self._reported[1])
-            self._reported[1] = self._logs.number
-        if self._service.recorder is not None:
-            rows, dropped = self._service.recorder.take()
+        facts["logs"] = self._logs.since(self._reported[1])
+        self._reported[1] = self._logs.number
+        if service.recorder is not None:
+            rows, dropped = service.recorder.take()
             names = self._stats.names
             for row in rows:
                 row[2] = names.get(row[2], row[2])
@@ -198,9 +173,7 @@ class WorkerReporter:
         found = []
         for slot in list(self._service.slots):
             task = slot.task
-            run = task and self._service.machine.runs.get(task.key)
-            if not task or task.begun_s == LOADS:
-                continue
+            run = task and task.begun_s != LOADS and self._service.machine.runs.get(task.key)
             if run and (since_s := moment - task.begun_s) > self._request.interval_s:
                 name = self._stats.names.get(run.function, run.function)
                 found.append([slot.index, name, task.key, now_s - since_s])
@@ -222,15 +195,12 @@ class WorkerReporter:
         return {"fetching": fetching, "runs": runs, "on_disk": on_disk, "connections": self._service.peers.number}
 
     def close(self) -> None:
-        """Stop reporting; any thread may call this."""
-        with self._lock:
-            self._closed = True
-            self._service.recorder = None
-            profiler, self._profiler = self._profiler, None
-            capture, self._capture = self._capture, None
-        if profiler is not None:
-            profiler.stop()
-        if capture is not None:
-            capture.stop()
+        """Stop reporting; any thread may call this, and more than one at a time."""
+        self._closed = True
+        self._service.recorder = None
+        if self._profiler is not None:
+            self._profiler.stop()
+        if self._capture is not None:
+            self._capture.stop()
         if self._timer is not None:
             self._timer.cancel()

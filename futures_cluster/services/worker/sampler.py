@@ -64,13 +64,10 @@ def add(tree: Tree, stack: Iterable[str]) -> None:
     tree[0] += 1
     for name in stack:
         children = tree[1]
-        child = children.get(name)
-        if child is None:
-            if len(children) >= MAX_CHILDREN:
-                name = "(others)"
-            child = children.setdefault(name, new_tree())
-        child[0] += 1
-        tree = child
+        if name not in children and len(children) >= MAX_CHILDREN:
+            name = "(others)"
+        tree = children.setdefault(name, new_tree())
+        tree[0] += 1
 
 
 class Profiler:

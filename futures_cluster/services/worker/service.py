@@ -1,8 +1,8 @@
 """A worker: carries out the commands of its machine (``worker.machine``).
 
-Covers: the threads that execute tasks (``slots``), and reporting their ends. Does not cover: the call of a function
-(``execution``), fetching inputs and serving data to peers (``data_exchange``), which tasks wait without saying so
-(``lending``), the process (``process``) and how it is started (``services.launch``).
+Covers: the threads that execute tasks (``slots``), reporting their ends, fetching inputs, lending the slots of tasks
+that wait. Does not cover: the call of a function (``execution``), serving data to peers (``data_server``), the process
+(``process``) and how it is started (``services.launch``).
 
 Two kinds of thread drive the machine, under one lock: that of the loop, which reads messages, and those of slots. A
 thread that has ended a run takes the next one from the machine, and sends the report itself if there is none: a short
@@ -23,24 +23,21 @@ from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.services.common import forks, plugin_runner
-from futures_cluster.services.common.memory import SPILL_FRACTION, occupied_bytes, trim
-from futures_cluster.services.common.peers import Peers
+from futures_cluster.services.common.memory import SPILL_FRACTION
+from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.common.ticker import Ticker
-from futures_cluster.services.worker.data_exchange import DataExchange
+from futures_cluster.services.common.worker_settings import WorkerSettings
 from futures_cluster.services.worker.execution import Executions
-from futures_cluster.services.worker.lending import SlotLending
 from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.services.worker.store import Store
-from futures_cluster.wire.codec import shm
-from futures_cluster.wire.transports import registry
+from futures_cluster.wire.codec import payloads, shm
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
 if TYPE_CHECKING:
-    from futures_cluster.services.common.log_tail import LogTail
     from futures_cluster.services.worker.log_forwarder import LogForwarder
     from futures_cluster.services.worker.reporter import WorkerReporter
     from futures_cluster.services.worker.task_stream import TaskStreamRecorder
@@ -53,97 +50,73 @@ FLUSH_S = 0.004
 IDLE_TIMEOUT_S = 0.05
 
 
-class WorkerService(DataExchange):
+class WorkerService:
     """One worker.
 
     Parameters
     ----------
-    machine : WorkerMachine
-        Makes all decisions; no other object may use it.
+    settings : WorkerSettings
+        What concerns the process in them is not looked at.
     codec : Codec
         Codec of functions, arguments and results.
     loop : asyncio.AbstractEventLoop
         Loop that fetches data, and calls ``receive`` unless the main slot reads messages.
     send : callable
         ``send(messages)`` sends messages to the scheduler; any thread may call it.
-    make_executor : callable
-        ``make_executor()``: the executor with which tasks submit others.
-    record : callable
+    executor : callable
+        ``executor()``: the executor with which tasks submit others.
+    record : callable or None
         ``record(slot, serial)`` notes which run a slot executes, 0 for none, where it outlives the process: so the
         scheduler learns which tasks a worker executed when it died.
-    initialize : callable or None
-        ``initialize()`` is called in each thread before its first run; it returns False if it failed.
-    thread_name_prefix : str
-        First part of the names of threads.
-    memory_limit : int or None
-        Bytes that the process may take.
     pool : SegmentPool or None
         Segments for data that peers on this host fetch.
-    security : Security
-        How connections to peers are secured.
-    debug : bool
-        Whether tasks that change their inputs fail.
-    log_tail : LogTail or None
-        Last lines of the log, for the status page.
+
+    Attributes
+    ----------
+    machine : WorkerMachine
+        Makes all decisions; other objects may read it under ``machine_lock``.
     """
 
     def __init__(
         self,
-        machine: WorkerMachine,
+        settings: WorkerSettings,
         codec: Any,
         loop: asyncio.AbstractEventLoop,
         send: Callable[[list[Message]], None],
-        make_executor: Callable[[], Any],
+        executor: Callable[[], Any],
         record: Callable[[int, int], None] | None = None,
-        initialize: Callable[[], bool] | None = None,
-        thread_name_prefix: str = "futures_cluster-slot",
-        memory_limit: int | None = None,
         pool: shm.SegmentPool | None = None,
-        security: registry.Security = registry.NO_SECURITY,
-        debug: bool = False,
-        log_tail: LogTail | None = None,
     ) -> None:
-        self.machine = machine
-        self.store = Store(
-            codec.load,
-            codec.load_error,
-            int(memory_limit * SPILL_FRACTION) if memory_limit is not None else None,
-            lambda: occupied_bytes(self.store.held_segments_bytes()),
-            trim,
-            pool,
-        )
+        self.machine = WorkerMachine(settings.name, settings.slots, settings.most_runs)
+        self.machine_lock = threading.Lock()
+        self.memory_limit = memory_limit = settings.memory_limit
+        self.store = Store(codec, None if memory_limit is None else int(memory_limit * SPILL_FRACTION), pool)
+        self.store.folder = settings.folder
         self.executions = Executions(codec, self.store, memory_limit is not None)
-        if debug:
+        if settings.debug:
             from futures_cluster.services.worker.input_checks import CheckedExecutions
 
             self.executions = CheckedExecutions(codec, self.store, memory_limit is not None)
-        self.peers = Peers(loop, security)
-        self._codec = codec
-        self._pool = pool
-        self._loop = loop
-        self._send = send
-        self._make_executor = make_executor
+        self.peers = Peers(loop, settings.security)
+        self.codec = codec
+        self.pool = pool
+        self.loop = loop
+        self.tell = send
+        self.executor = executor  # see ``context.TaskHost``
         self._record = record
-        self._initialize = initialize
-        self._prefix = thread_name_prefix
-        self._lock = threading.Lock()
         self._idle: list[Slot] = []
         self.slots: list[Slot] = []
         self._tasks: dict[tuple[str, int], context.TaskContext] = {}
-        self._lending = SlotLending(self._tasks, self._set_waits, FLUSH_S)
-        self._parents = self._lending.parents
+        self._parents: dict[context.TaskContext, context.IdleLooks] = {}  # have unfinished children
         self._main: MainSlot | None = None
         self.being_sent_bytes: Callable[[], int] = lambda: 0  # of results on their way to peers
         self.before_waiting: Callable[[], None] = lambda: None  # sends what a task has submitted
-        self._watch: Callable[[bool], None] = lambda on: None
         self._last_flush = 0.0
         self._last_message = 0.0
         self._ticker = Ticker(loop, FLUSH_S, self._tick)
         self._stopping = False
         self._plugins: plugin_runner.PluginRunner | None = None
-        self.memory_limit = memory_limit
         self.stats = WorkerStats()
-        self._log_tail = log_tail
         self._reporter: WorkerReporter | None = None  # from the first ``Observe`` on
         self.recorder: TaskStreamRecorder | None = None  # while the page has a viewer
         self.logs: LogForwarder | None = None  # from the first client on that wants them
@@ -168,7 +141,7 @@ class WorkerService(DataExchange):
             elif kind is m.Observe:
                 self._report_as(message)  # type: ignore[arg-type]
                 continue
-            with self._lock:
+            with self.machine_lock:
                 self._carry_out(self.machine.handle(message, clocks.monotonic()), None, starts_timer=False)
         self._start_ticking()
 
@@ -183,12 +156,12 @@ class WorkerService(DataExchange):
             # A main slot that executes short tasks reads between them: the loop would wake up for nothing.
             waited, main.has_waited = main.has_waited, False
             if main.waits or not waited:
-                self._watch(not main.waits)
-        with self._lock:
+                main.connection.watch(not main.waits)
+        with self.machine_lock:
             machine = self.machine
             if machine.has_unreported:
                 self._flush(clocks.monotonic())
-            self._lending.look()
+            self._lend_slots()
             busy = waited or len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
             # To stop and restart for each message would cost more than some idle ticks.
             recent = clocks.monotonic() - self._last_message < IDLE_TIMEOUT_S
@@ -228,7 +201,7 @@ class WorkerService(DataExchange):
                     # lets the loop read while the main thread executes.
                     self._start_ticking()
             elif kind is m.FetchData:
-                self._loop.call_soon_threadsafe(self._start_fetch, command)
+                self.loop.call_soon_threadsafe(self.loop.create_task, self._fetch(command))
             elif kind is m.DropData:
                 self.store.drop(command.keys)
             else:
@@ -237,10 +210,15 @@ class WorkerService(DataExchange):
             if self.logs is not None and self.logs.rows:
                 messages = [*self.logs.take(), *messages]  # a task's records before the message that it has ended
             try:
-                self._send(messages)
+                self.tell(messages)
             except NotSendable:
-                send_apart(self._send, messages, self._unsendable)
+                send_apart(self.tell, messages, self._unsendable)
         return mine
+
+    def handle(self, event: Message) -> None:
+        """Have the machine handle an event of this process; from any thread."""
+        with self.machine_lock:
+            self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
     def _flush(self, now: float) -> None:
         self._last_flush = now
@@ -251,16 +229,49 @@ class WorkerService(DataExchange):
         if type(message) is not m.TasksFinished:
             log.error("a message cannot be sent to the scheduler: %s", error)
             return
-        rows = [(key, attempt, duration_s) for key, attempt, *_, duration_s in message.finished + message.failed]
-        payload = self._codec.dump_error(error)
-        failed = [(key, attempt, payload, duration_s) for key, attempt, duration_s in rows]
-        self._send([m.TasksFinished(message.worker, [], failed)])
+        payload = self.codec.dump_error(error)
+        rows = message.finished + message.failed
+        failed = [(key, attempt, payload, duration_s) for key, attempt, *_, duration_s in rows]
+        self.tell([m.TasksFinished(message.worker, [], failed)])
 
     def send_logs(self, is_last: bool = False) -> None:
         """Send log records that wait."""
-        with self._lock:
+        with self.machine_lock:
             if self.logs is not None and (messages := self.logs.take(is_last)):
-                self._send(messages)
+                self.tell(messages)
+
+    # ---------------------------------------------------------------- inputs
+
+    async def _fetch(self, command: m.FetchData) -> None:
+        duration_s = 0.0
+        try:
+            if not command.address:
+                raise PeerLost("no worker holds it")
+            start = clocks.perf_counter()
+            data = await self.peers.get_data(command.address, command.keys)
+            duration_s = clocks.perf_counter() - start
+        except PeerLost:
+            data = m.Data(0, [], command.keys)
+        except Exception as error:  # runs that need the data fail with it, and do not wait forever
+            payload = self.codec.dump_error(error)
+            data = m.Data(0, [], [], [(key, payload) for key in command.keys])
+        arrived = []
+        for key, payload in data.found:
+            self.store.put_payload(key, payload)
+            arrived.append((key, payloads.payload_size(payload)))
+        for key, payload in data.errors:
+            self.store.put_error(key, payload)
+            arrived.append((key, 0))
+        if arrived:
+            keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
+            self.stats.add_received(command.holder, size_bytes, duration_s)
+            if self.recorder is not None:
+                self.recorder.fetched(command.holder, keys, size_bytes, duration_s)
+            if self._plugins is not None:
+                self._plugins.post([plugin_runner.DataFetched(keys, self.name, command.holder, size_bytes)])
+        self.handle(m.FetchEnded(command.holder, arrived, list(data.missing), duration_s))
+
+    # ---------------------------------------------------------------- slots
 
     def _take_idle_slot(self) -> Slot:
         """Return an idle slot, or start one."""
@@ -268,34 +279,20 @@ class WorkerService(DataExchange):
             return self._idle.pop()
         slot = Slot(len(self.slots))
         self.slots.append(slot)
-        slot.thread = threading.Thread(
-            target=self.run_slot, args=(slot,), name=f"{self._prefix}_{slot.index}", daemon=True
-        )
-        slot.thread.start()
+        name = f"futures_cluster-slot_{slot.index}"
+        threading.Thread(target=self.run_slot, args=(slot,), name=name, daemon=True).start()
         return slot
 
-    # ---------------------------------------------------------------- slots
-
-    def add_main_slot(self, fd: int, read: Callable[[], bool], watch: Callable[[bool], None]) -> Slot:
+    def add_main_slot(self, connection: Any) -> Slot:
         """Return the slot of the calling thread, which then calls ``run_slot``.
 
-        Parameters
-        ----------
-        fd, read
-            Descriptor of the connection to the scheduler, and the function that reads it. The slot calls it while it
-            waits for runs.
-        watch : callable
-            ``watch(on)`` is called on the loop: whether the loop shall read the connection.
+        While it waits for runs, it reads the connection to the scheduler; without a descriptor only the loop does.
         """
-        slot = self._main = MainSlot(len(self.slots), fd, read)
-        self._watch = watch
-        self.slots.append(slot)
-        self._idle.append(slot)
-        return slot
-
-    def add_slot(self) -> Slot:
-        """Return a slot of the calling thread; the loop reads the connection."""
         slot = Slot(len(self.slots))
+        if connection.fileno() is None:
+            self.loop.call_soon_threadsafe(connection.start)
+        else:
+            slot = self._main = MainSlot(slot.index, connection)
         self.slots.append(slot)
         self._idle.append(slot)
         return slot
@@ -304,8 +301,6 @@ class WorkerService(DataExchange):
         """Execute runs until None comes; the body of a slot's thread."""
         plugin_runner.local.add = self.watch
         forks_before = forks.count
-        if self._initialize is not None and not self._initialize():
-            return  # the executor is broken, and every task fails with the reason
         executions, record = self.executions, self._record
         while True:
             run = slot.take()
@@ -313,8 +308,8 @@ class WorkerService(DataExchange):
                 return
             while run is not None:
                 if record is not None:
-                    record(slot.index, run.serial)
-                task = context.TaskContext(self, run.key, run.attempt, -run.level[1], -run.level[0])
+                    record(slot.index, run.priority[2])
+                task = context.TaskContext(self, run.key, run.attempt, -run.priority[1], -run.priority[0])
                 self._tasks[run.key, run.attempt] = slot.task = task
                 if self._plugins is not None:
                     self._plugins.post([plugin_runner.RunStarted(run.key, self.machine.name)])
@@ -335,7 +330,7 @@ class WorkerService(DataExchange):
         if self._plugins is not None or self.recorder is not None:
             self._note_end(slot, run, finished, failed)
         rows = [finished] if finished is not None else [], [failed] if failed is not None else []
-        with self._lock:
+        with self.machine_lock:
             following = self._carry_out(self.machine.handle(m.RunsEnded(*rows, True), now), slot)
             if following is None:
                 self._last_flush = now
@@ -352,8 +347,7 @@ class WorkerService(DataExchange):
         has_failed = finished is None
         *_, size_bytes, duration_s = (0, failed[-1]) if has_failed else finished
         if self._plugins is not None:
-            name = self.machine.name
-            self._plugins.post([plugin_runner.RunEnded(run.key, name, has_failed, duration_s, size_bytes)])
+            self._plugins.post([plugin_runner.RunEnded(run.key, self.name, has_failed, duration_s, size_bytes)])
         if (recorder := self.recorder) is not None:
             recorder.ended(slot.index, run.function, run.key, duration_s, size_bytes, has_failed)
 
@@ -378,19 +372,10 @@ class WorkerService(DataExchange):
         if self._reporter is None:
             from futures_cluster.services.worker.reporter import WorkerReporter
 
-            self._reporter = WorkerReporter(self, self._loop, self._log_tail)
+            self._reporter = WorkerReporter(self, self.loop)
             if self._stopping:  # ``stop`` has not seen this reporter
                 self._reporter.close()
         self._reporter.observe(request)
-
-    def tell(self, messages: list[Message]) -> None:
-        """Send messages to the scheduler."""
-        self._send(messages)
-
-    @property
-    def machine_lock(self) -> threading.Lock:
-        """The lock under which other objects may read the machine."""
-        return self._lock
 
     def executing_threads(self) -> list[int]:
         """Return the identities of the threads that execute tasks."""
@@ -398,19 +383,15 @@ class WorkerService(DataExchange):
 
     def watch(self, plugin: plugin_runner.WorkerPlugin) -> None:
         """Call a plugin for all events from now on."""
-        with self._lock:
+        with self.machine_lock:
             if self._plugins is None:
                 self._plugins = plugin_runner.PluginRunner()
             self._plugins.add(plugin)
 
-    def close_plugins(self) -> None:
-        """Close the plugins after their last event."""
+    def end_plugins(self) -> None:
+        """Close the plugins after their last event, and wait for that."""
         if self._plugins is not None:
             self._plugins.close()
-
-    def join_plugins(self) -> None:
-        """Wait, after ``close_plugins``, for the last events."""
-        if self._plugins is not None:
             self._plugins.join()
 
     # ---------------------------------------------------------------- for the process
@@ -442,18 +423,34 @@ class WorkerService(DataExchange):
         """See ``context.TaskHost``."""
         if waits:
             self.before_waiting()
-        with DeferredSignals(), self._lock:
+        with DeferredSignals(), self.machine_lock:
             self._set_waits(task, waits)
 
     def _set_waits(self, task: context.TaskContext, waits: bool) -> None:
         event = m.RunWaits(task.key, task.attempt, waits)
         self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
-    def executor(self) -> Any:
-        """See ``context.TaskHost``."""
-        return self._make_executor()
+    def _lend_slots(self) -> None:
+        """Lend the slots of tasks that have submitted others and use no processor time.
+
+        ``Future.result`` and ``as_completed`` say that they wait. Such a task waits by a call that is not ours
+        (``concurrent.futures.wait``).
+        """
+        for task, looks in self._parents.copy().items():  # tasks add to it in their own threads
+            is_running = (task.key, task.attempt) in self._tasks
+            if not is_running or not task.children:
+                del self._parents[task]
+                if is_running and task.children:  # it has submitted one just now
+                    self._parents[task] = context.IdleLooks()
+                elif is_running and not task.waiting:
+                    self._set_waits(task, False)
+                continue
+            used = clocks.thread_time(task.thread)
+            if used is not None and not task.waiting:
+                self._set_waits(task, looks.waits(used, FLUSH_S))
 
     def has_children(self, task: context.TaskContext) -> None:
         """See ``context.TaskHost``."""
-        self._parents[task.key, task.attempt] = task
+        if task not in self._parents:
+            self._parents[task] = context.IdleLooks()
         self._start_ticking()

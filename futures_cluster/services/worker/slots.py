@@ -14,10 +14,10 @@ import queue
 import select
 import threading
 from collections import deque
-from collections.abc import Callable
 
 from futures_cluster.context import TaskContext
 from futures_cluster.services.common.wake_pipe import WakePipe
+from futures_cluster.wire.transports.sockets import SocketConnection
 from futures_cluster.worker.runs import Run
 
 
@@ -37,7 +37,6 @@ class Slot:
     def __init__(self, index: int) -> None:
         self.index = index
         self.task: TaskContext | None = None
-        self.thread: threading.Thread | None = None
         self._queue: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
 
     def give(self, run: Run | None) -> None:
@@ -54,10 +53,8 @@ class MainSlot(Slot):
 
     Parameters
     ----------
-    fd : int
-        Descriptor of the connection to the scheduler.
-    read : callable
-        Reads what has arrived there.
+    connection : SocketConnection
+        Leads to the scheduler.
 
     Attributes
     ----------
@@ -67,15 +64,15 @@ class MainSlot(Slot):
         Whether it has waited since this was last set to False.
     """
 
-    def __init__(self, index: int, fd: int, read: Callable[[], bool]) -> None:
+    def __init__(self, index: int, connection: SocketConnection) -> None:
         super().__init__(index)
-        self._fd = fd
-        self._read = read
+        self.connection = connection
+        self._fd = connection.fileno()
         self._runs: deque[Run | None] = deque()
         self._ident = threading.get_ident()
         self._wake_pipe = WakePipe()
         self._poll = select.poll()
-        self._poll.register(fd, select.POLLIN)
+        self._poll.register(self._fd, select.POLLIN)
         self._poll.register(self._wake_pipe.read_fd, select.POLLIN)
         self.waits = self.has_waited = False
 
@@ -101,7 +98,7 @@ class MainSlot(Slot):
                     if event & select.POLLNVAL:
                         raise Disconnected
                     if fd == self._fd:
-                        self._read()
+                        self.connection.read()
                     else:
                         self._wake_pipe.drain()
             return runs.popleft()

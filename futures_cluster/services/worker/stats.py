@@ -51,11 +51,14 @@ class Failures:
         self.rows.append([self.number, now, key, function, type(error).__name__, text])
 
 
-class Traffic:
-    """Bytes that went between this worker and others."""
+class WorkerStats:
+    """The statistics of one worker."""
 
     def __init__(self) -> None:
-        self.received_bytes = 0
+        self.failures = Failures()
+        self.names: dict[str, str] = {}  # of functions, by their ids
+        self.began = (clocks.monotonic(), clocks.process_time())
+        self.received_bytes = 0  # from other workers
         self.sent_bytes = 0
         self.peers: dict[str, list[float]] = {}  # worker -> [bytes, fetches, seconds]
 
@@ -68,16 +71,6 @@ class Traffic:
         row[0] += size_bytes
         row[1] += 1
         row[2] += duration_s
-
-
-class WorkerStats:
-    """The statistics of one worker."""
-
-    def __init__(self) -> None:
-        self.traffic = Traffic()
-        self.failures = Failures()
-        self.names: dict[str, str] = {}  # of functions, by their ids
-        self.began = (clocks.monotonic(), clocks.process_time())
 
     def add_failure(self, key: str, function_id: str, error: BaseException) -> None:
         """Record that a task has raised."""

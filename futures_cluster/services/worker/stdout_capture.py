@@ -25,20 +25,15 @@ MAX_LINE_CHARS = 10_000
 
 
 class StdoutCapture(io.TextIOBase):
-    """Replaces ``sys.stdout`` between ``start`` and ``stop``; all threads may write to it."""
+    """Replaces ``sys.stdout``, and takes what tasks write, until ``stop``; all threads may write to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._original: Any = None  # what ``sys.stdout`` was
         self._unfinished: dict[str, str] = {}  # key -> a line without its end
         self._lines: list[list[str]] = []  # [key, text]
         self._dropped = 0
-        self._is_on = False
-
-    def start(self) -> None:
-        """Take what tasks write from now on."""
-        self._original, sys.stdout = sys.stdout, self
         self._is_on = True
+        self._original, sys.stdout = sys.stdout, self
 
     def stop(self) -> None:
         """Restore ``sys.stdout``, and write the lines there that no report has taken."""

@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 
 from futures_cluster import clocks
 from futures_cluster.messages import Key, Payload
+from futures_cluster.services.common.memory import occupied_bytes, trim
+from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec import payloads, pickling, shm
 from futures_cluster.wire.codec.originals import Original
 from futures_cluster.wire.codec.sizeof import sizeof
@@ -60,8 +62,7 @@ class _Spilled:
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.size_bytes = sum(self.lengths)
         self.file: BinaryIO = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115  # closed with the value
-        parts: list[Any] = [data, *buffers]
-        for part in parts:
+        for part in (data, *buffers):
             view = memoryview(part).cast("B")
             while view.nbytes:
                 view = view[os.write(self.file.fileno(), view) :]
@@ -70,28 +71,24 @@ class _Spilled:
         if hasattr(self, "file"):
             self.file.close()  # without a ResourceWarning
 
-    def parts(self) -> list[Any]:
+    def parts(self) -> list[bytearray]:
         """Return the pickle and its large buffers, as ``payloads.dumps_large`` does."""
         parts, offset = [], 0
         for length in self.lengths:
-            parts.append(self._read(length, offset))
-            offset += length
+            buffer = bytearray(length)
+            view = memoryview(buffer)
+            while view.nbytes:
+                count = os.preadv(self.file.fileno(), [view], offset)
+                if not count:
+                    raise OSError("a spill file is shorter than what was written to it")
+                view = view[count:]
+                offset += count
+            parts.append(buffer)
         return parts
 
     def load(self) -> Any:
         data, *buffers = self.parts()
         return pickling.loads(data, buffers)
-
-    def _read(self, length: int, offset: int) -> bytearray:
-        buffer = bytearray(length)
-        view = memoryview(buffer)
-        while view.nbytes:
-            count = os.preadv(self.file.fileno(), [view], offset)
-            if not count:
-                raise OSError("a spill file is shorter than what was written to it")
-            view = view[count:]
-            offset += count
-        return buffer
 
 
 def _on_disk_bytes(value: Any) -> int:
@@ -105,16 +102,10 @@ class Store:
 
     Parameters
     ----------
-    load : callable
-        ``load(payload)``: the object.
-    load_error : callable
-        ``load_error(payload)``: the exception.
+    codec : Codec
+        Codec of values and errors.
     limit_bytes : int or None
         Memory that this process may take before values are spilled; None for no limit.
-    resident : callable
-        ``resident()``: bytes that the process takes, for values and all else (modules, running tasks).
-    trim : callable
-        ``trim()`` is called after each spill, to give the memory of the value back to the system.
     pool : SegmentPool or None
         Segments for scattered data that came over a network.
 
@@ -134,20 +125,9 @@ class Store:
         ``on_spill(key, size_bytes, duration_s)`` is called after each spill.
     """
 
-    def __init__(
-        self,
-        load: Callable[[Payload], Any],
-        load_error: Callable[[Payload], BaseException],
-        limit_bytes: int | None = None,
-        resident: Callable[[], int] = lambda: 0,
-        trim: Callable[[], None] = lambda: None,
-        pool: shm.SegmentPool | None = None,
-    ) -> None:
-        self._load = load
-        self._load_error = load_error
+    def __init__(self, codec: Codec, limit_bytes: int | None = None, pool: shm.SegmentPool | None = None) -> None:
+        self._codec = codec
         self.limit_bytes = limit_bytes
-        self._resident = resident
-        self._trim = trim
         self._pool = pool
         self.folder: str | None = None
         self._room_bytes = limit_bytes or 0  # what the rest of the process leaves of the limit (``_update_room``)
@@ -167,9 +147,6 @@ class Store:
 
     def __len__(self) -> int:
         return len(self._values)
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._values
 
     def put(self, key: Key, value: Any, pickled: bytes | None = None) -> None:
         """Hold a result of this worker.
@@ -202,18 +179,19 @@ class Store:
 
     def _put(self, key: Key, value: Any, size: int) -> None:
         with self._lock:
-            self.memory_bytes += size - self._sizes.pop(key, 0)
-            self._sizes[key] = size
+            self._count(key, size)
             self._is_exhausted &= size < MIN_SPILLED_BYTES
-            self._uncount_disk(self._values.get(key))
+            self.on_disk_bytes -= _on_disk_bytes(self._values.get(key))
             self._set(key, value)
-            if self.limit_bytes is None:
-                return
-            if size >= MIN_SPILLED_BYTES:
-                self._update_room()
-            full = self.memory_bytes > self._room_bytes
-        if full:
-            self.spill_soon()
+            if self.limit_bytes is not None:
+                if size >= MIN_SPILLED_BYTES:
+                    self._update_room()
+                self._spill_soon()
+
+    def _count(self, key: Key, size: int) -> None:
+        """Count a value that is in memory now, or has another size; under the lock."""
+        self.memory_bytes += size - self._sizes.pop(key, 0)
+        self._sizes[key] = size
 
     def _set(self, key: Key, value: Any) -> None:
         """Set an entry; under the lock."""
@@ -237,6 +215,13 @@ class Store:
         others = max(0, self._resident() - self.memory_bytes)
         self._room_bytes = max(self.limit_bytes - others, self.limit_bytes // 8)
 
+    def _resident(self) -> int:
+        """Return what the process takes, for values and all else.
+
+        That is modules and running tasks, too.
+        """
+        return occupied_bytes(self.held_segments_bytes())
+
     def get(self, key: Key) -> Any:
         """Return the value; of scattered data a new object each time.
 
@@ -250,19 +235,17 @@ class Store:
         value = self._values[key]
         kind = type(value)
         if kind is _Failed:
-            raise self._load_error(value.error)
+            raise self._codec.load_error(value.error)
         if kind is _Spilled:
             return self._read_back(key, value)
         if kind is _Unloaded:
-            loaded = self._load(value.payload)
+            loaded = self._codec.load(value.payload)
             with self._lock:
                 present = self._values.get(key)
                 if present is value:
                     self._values[key] = loaded
                     if self.limit_bytes is not None:  # an object takes more than its pickle
-                        self.memory_bytes -= self._sizes.pop(key, 0)
-                        self._sizes[key] = sizeof(loaded)
-                        self.memory_bytes += self._sizes[key]
+                        self._count(key, sizeof(loaded))
                     self._is_exhausted = False
                 elif present is not None and type(present) not in (_Unloaded, _Spilled, _Failed):
                     return present  # another thread was faster: all share one object
@@ -299,24 +282,19 @@ class Store:
             room = self.limit_bytes is not None and self.memory_bytes + size <= self._room_bytes
             if room and self._values.get(key) is spilled:
                 self._values[key] = value
-                self._sizes[key] = size
+                self._count(key, size)
                 self._is_exhausted = False
-                self.memory_bytes += size
-                self._uncount_disk(spilled)
+                self.on_disk_bytes -= size
         return value
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Drop values."""
         with self._lock:
             for key in keys:
-                self._uncount_disk(self._values.pop(key, None))
+                self.on_disk_bytes -= _on_disk_bytes(self._values.pop(key, None))  # its file, if any, goes with it
                 self._originals.pop(key, None)
                 self.memory_bytes -= self._sizes.pop(key, 0)
                 self._unpicklable.discard(key)
-
-    def _uncount_disk(self, value: Any) -> None:
-        """Subtract a value from ``on_disk_bytes``; its file, if any, goes with it."""
-        self.on_disk_bytes -= _on_disk_bytes(value)
 
     def spilled_keys(self, most: int) -> list[tuple[Key, int]]:
         """Return keys and sizes of up to ``most`` values on disk."""
@@ -331,18 +309,13 @@ class Store:
     def spill_if_full(self) -> None:
         """Spill values if they take more than their room."""
         with self._lock:
-            if self._is_exhausted or not self.memory_bytes:
-                return
-            self._update_room()
-            full = self.memory_bytes > self._room_bytes
-        if full:
-            self.spill_soon()
+            if self.memory_bytes and not self._is_exhausted:
+                self._update_room()
+                self._spill_soon()
 
-    def spill_soon(self) -> None:
-        """Let the spilling thread write values until the others fit into their room."""
-        with self._lock:
-            if self._thread is not None:
-                return
+    def _spill_soon(self) -> None:
+        """Have a thread write values until the others fit; under the lock."""
+        if self.memory_bytes > self._room_bytes and self._thread is None:
             self._thread = threading.Thread(target=self._spill, name="futures_cluster-spill", daemon=True)
             self._thread.start()
 
@@ -372,7 +345,7 @@ class Store:
                     self._freed.notify_all()
             self.on_spill(key, spilled.size_bytes, clocks.perf_counter() - start)
             del value, spilled, found
-            self._trim()
+            trim()  # gives the memory of the value back to the system
 
     def _next_to_spill(self) -> tuple[Key, Any] | None:
         if self.limit_bytes is None:

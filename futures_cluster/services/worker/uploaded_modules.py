@@ -30,8 +30,6 @@ from futures_cluster.wire.private_files import make_temporary_folder
 
 log = logging.getLogger("futures_cluster.worker")
 
-_ADVICE = "call restart_workers() of the executor, which puts fresh processes in the place of all workers"
-
 
 class _Client:
     """What one client has brought."""
@@ -117,7 +115,7 @@ class ClientModules:
         with open(path + ".new", "wb") as file:
             file.write(content)
         os.replace(path + ".new", path)
-        stem, ending = os.path.splitext(name)
+        ending = os.path.splitext(name)[1]
         if ending in ARCHIVES:
             self._add_first(client, path)
             import zipfile
@@ -242,11 +240,11 @@ class ClientModules:
         log.warning(
             "the module %r is not the same here and in the program that submits the tasks: the worker has loaded %s, "
             "the program %s. If the file was edited after the program had imported it, restart the program or "
-            "reload the module there; else bring the files up to date, and %s",
+            "reload the module there; else bring the files up to date, and call restart_workers() of the executor, "
+            "which puts fresh processes in the place of all workers",
             version.name,
             have,
             version,
-            _ADVICE,
         )
 
 

@@ -245,7 +245,7 @@ class SimulatedWorker:
             self._children[key] = identity
             rows.append((key, "child", b"", []))
         self._waiting[identity] = (len(rows), work, simulation.now)
-        self._tell(m.SubmitTasks(self.name, rows, [("child", "child", b"")], m.DEFAULT_OPTIONS, 1 - run.level[1]))
+        self._tell(m.SubmitTasks(self.name, rows, [("child", "child", b"")], m.DEFAULT_OPTIONS, 1 - run.priority[1]))
         self._handle(m.RunWaits(run.key, run.attempt, True))
 
     def _children_done(self, message: m.TasksDone) -> None:
