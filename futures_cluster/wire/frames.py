@@ -287,8 +287,6 @@ class FrameParser:
 
     Parameters
     ----------
-    most_bytes, most_body_bytes, most_buffers : int
-        Limits of a frame.
     opener : Opener or None
         Checks the tags of frames, where they have any.
 
@@ -301,16 +299,7 @@ class FrameParser:
     [[DropData(keys=('k',))]]
     """
 
-    def __init__(
-        self,
-        most_bytes: int = MAX_BYTES,
-        most_body_bytes: int = MAX_BODY_BYTES,
-        most_buffers: int = MAX_BUFFERS,
-        opener: Opener | None = None,
-    ) -> None:
-        self.most_bytes = most_bytes
-        self.most_body_bytes = most_body_bytes
-        self.most_buffers = most_buffers
+    def __init__(self, opener: Opener | None = None) -> None:
         self.space: memoryview | None = None
         self.received_bytes: int = 0
         self._opener = opener
@@ -333,7 +322,7 @@ class FrameParser:
         self.received_bytes += size
         if self._arriving is None and not self._buffer and self._opener is None and size >= _HEAD_BYTES:
             length, count = HEAD.unpack_from(data)
-            if not count and _HEAD_BYTES + length == size and length <= self.most_body_bytes:
+            if not count and _HEAD_BYTES + length == size and length <= MAX_BODY_BYTES:
                 return (unpack(data[_HEAD_BYTES:]),)  # one whole frame, as is usual for a lone task
         return self._feed(data)
 
@@ -353,8 +342,8 @@ class FrameParser:
                 if tag and not self._head_checked:
                     self._check_head(start)
                 length, count = HEAD.unpack_from(buffer, start + tag)
-                if length > self.most_body_bytes:
-                    raise ProtocolError(f"a body of {length} bytes is over the limit of {self.most_body_bytes}")
+                if length > MAX_BODY_BYTES:
+                    raise ProtocolError(f"a body of {length} bytes is over the limit of {MAX_BODY_BYTES}")
                 body_at = start + tag + _HEAD_BYTES
                 if count:
                     stop = self._begin_buffers(body_at, length, count)
@@ -407,8 +396,8 @@ class FrameParser:
 
         0 if one has not come yet.
         """
-        if count > self.most_buffers:
-            raise ProtocolError(f"a frame with {count} buffers is over the limit of {self.most_buffers}")
+        if count > MAX_BUFFERS:
+            raise ProtocolError(f"a frame with {count} buffers is over the limit of {MAX_BUFFERS}")
         table_stop = table_at + _LENGTH_BYTES * count
         body_at = table_stop + self._tag_bytes
         stop = body_at + length
@@ -420,8 +409,8 @@ class FrameParser:
         if len(self._buffer) < stop:
             return 0
         lengths = struct.unpack_from(f"<{count}Q", self._buffer, table_at)
-        if (total := length + sum(lengths)) > self.most_bytes:
-            raise ProtocolError(f"a frame of {total} bytes is over the limit of {self.most_bytes}")
+        if (total := length + sum(lengths)) > MAX_BYTES:
+            raise ProtocolError(f"a frame of {total} bytes is over the limit of {MAX_BYTES}")
         with memoryview(self._buffer) as view, view[body_at:stop] as part:
             body = bytes(part)
         if self._opener is not None:
