@@ -14,36 +14,28 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from futures_cluster import locks
-from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake
 from futures_cluster.wire.codec.buffers import Buffer, copy_of
 from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.registry import Listener, OnConnection, Security
-from futures_cluster.wire.transports.sockets import ignore
+from futures_cluster.wire.transports.sockets import BaseConnection
 
 _Frame = tuple[bytes, list[Buffer]]
 _listeners: dict[str, DirectListener] = {}
 _lock = locks.Lock()
 
 
-class DirectConnection:
+class DirectConnection(BaseConnection):
     """One end; see ``registry.Connection``."""
 
-    same_host = True
-
     def __init__(self, loop: asyncio.AbstractEventLoop, peer: str) -> None:
-        self.on_messages: Callable[[list[Message]], None] = ignore
-        self.on_close: Callable[[BaseException | None], None] = ignore
-        self.closed = False
-        self.peer = peer
+        super().__init__(loop, peer, same_host=True)
         self.other: DirectConnection
-        self._loop = loop
-        self._lock = locks.Lock()
         self._inbox: deque[_Frame | None] = deque()  # None: the other end has closed
         self._inbox_bytes = 0
         self._started = False
@@ -86,42 +78,26 @@ class DirectConnection:
                 frame = self._inbox.popleft()
                 self._inbox_bytes -= _size(frame)
             if frame is None:
-                self.close()
-                self.on_close(None)
-                return
-            try:
-                messages = frames.unpack(*frame)
-            except ProtocolError as error:
-                self.close()
-                self.on_close(error)
-                return
-            try:
-                self.on_messages(messages)
-            except Exception as error:
-                self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
+                self._end(None)
+            else:
+                self._take(_unpack, frame)
 
     @property
     def pending_bytes(self) -> int:
         """See ``registry.Connection``: what the other end has not taken."""
         return 0 if self.closed else self.other._inbox_bytes
 
-    @property
-    def received_bytes(self) -> int:
-        """See ``registry.Connection``: a frame is there at once."""
-        return 0
-
     def fileno(self) -> None:
         """Return None: there is no descriptor."""
 
-    def close(self) -> None:
-        """See ``registry.Connection``."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            self._inbox.clear()
-            self._inbox_bytes = 0
+    def _give_up(self) -> None:
+        self._inbox.clear()  # to which nobody adds from now on
+        self._inbox_bytes = 0
         self.other._put(None)
+
+
+def _unpack(frame: _Frame) -> tuple[list[Message]]:
+    return (frames.unpack(*frame),)
 
 
 def _size(frame: _Frame | None) -> int:

@@ -89,8 +89,7 @@ class TcpConnection(SocketConnection):
         else:
             self._ask_later()
 
-    def close(self) -> None:
-        """See ``registry.Connection``."""
-        super().close()
+    def _give_up(self) -> None:
+        super()._give_up()
         if self._question is not None:
             self._question.cancel()

@@ -1,7 +1,8 @@
 """Frames over sockets, read by an asyncio loop and written by any thread.
 
-Covers: a connection that hands over the messages of each frame, and sends from whichever thread calls, at once if
-the socket takes it. Does not cover: how sockets are made (``unix``, ``tcp``), what messages mean, reconnecting.
+Covers: what the connections of all transports have in common, and one over a socket, which sends from whichever thread
+calls, at once if the socket takes it. Does not cover: how sockets are made (``unix``, ``tcp``), what messages mean,
+reconnecting.
 
 Why not asyncio's transports: a worker's executing thread sends its results itself. Through the loop's thread they
 would take one more wake-up and one more hand-over of the interpreter's lock, a third of a round trip.
@@ -37,7 +38,72 @@ def ignore(_: object) -> None:
     """Do nothing, in the place of a callback that is not set yet."""
 
 
-class SocketConnection:
+class BaseConnection:
+    """What the connections of all transports have in common; see ``registry.Connection``."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, peer: str, same_host: bool) -> None:
+        self.on_messages: Callable[[list[Message]], None] = ignore
+        self.on_close: Callable[[BaseException | None], None] = ignore
+        self.closed: bool = False
+        self.same_host = same_host
+        self.peer = peer
+        self._loop = loop
+        self._lock = locks.Lock()
+        self._seal: Any = None
+        self._parser = frames.FrameParser()
+        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
+        self._pending_bytes = 0
+
+    def _authenticate(self, session: Session) -> None:
+        """Put tags on all frames from now on, and check those of the peer."""
+        self._seal, self._parser = session.seal, frames.FrameParser(session.opener)
+
+    @property
+    def pending_bytes(self) -> int:
+        """See ``registry.Connection``."""
+        return self._pending_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """See ``registry.Connection``."""
+        return self._parser.received_bytes
+
+    def _take(self, parse: Callable[[Any], Iterable[list[Message]]], what: Any) -> None:
+        """Give the parser what came, and hand over the messages of each frame."""
+        try:
+            for messages in parse(what):
+                try:
+                    self.on_messages(messages)
+                except Exception as error:
+                    # A mistake of ours; the frames behind this one must not wait for the next bytes.
+                    self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
+                if self.closed:
+                    return
+        except (ProtocolError, AuthenticationError) as error:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Close, and say so; on the loop's thread."""
+        if not self.closed:
+            self.close()
+            self.on_close(error)
+
+    def close(self) -> None:
+        """Close without calling ``on_close``; on the loop's thread."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            self._outbox.clear()
+            self._pending_bytes = 0
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Close what carries the connection; called once."""
+        raise NotImplementedError
+
+
+class SocketConnection(BaseConnection):
     """One socket between two peers.
 
     Parameters
@@ -70,24 +136,18 @@ class SocketConnection:
         peer: str = "",
         session: Session | None = None,
     ) -> None:
-        self._sock = sock
-        self._fd = sock.fileno()
-        self._loop = loop
+        super().__init__(loop, peer, same_host)
         self.on_messages = on_messages
         self.on_close = on_close
-        self.same_host = same_host
-        self.peer = peer
+        if session is not None:
+            self._authenticate(session)
+        self._sock = sock
+        self._fd = sock.fileno()
         self._left_over = left_over
-        self._seal = None if session is None else session.seal
-        self._parser = frames.FrameParser(opener=None if session is None else session.opener)
-        self._lock = locks.Lock()
-        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
-        self._pending_bytes = 0
         self._writing = False
         self._reading = locks.Lock()
         self._watched = False
         self._ended = False
-        self.closed: bool = False
         sock.setblocking(False)
 
     def start(self) -> None:
@@ -158,11 +218,6 @@ class SocketConnection:
             self._writing = True
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._watch_writes)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes that the socket has not taken yet."""
-        return self._pending_bytes
 
     def _send_outbox(self) -> bool:
         """Send what waits, under the lock; False if the loop has to go on with it."""
@@ -254,20 +309,6 @@ class SocketConnection:
             self._end(error)
         return not self._ended
 
-    def _take(self, parse: Callable[[Any], Iterable[list[Message]]], what: Any) -> None:
-        """Give the parser what came, and hand over the messages of each frame."""
-        try:
-            for messages in parse(what):
-                try:
-                    self.on_messages(messages)
-                except Exception as error:
-                    # A mistake of ours; the frames behind this one must not wait for the next bytes.
-                    self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
-                if self.closed:
-                    return
-        except (ProtocolError, AuthenticationError) as error:
-            self._end(error)
-
     def drain(self) -> None:
         """Read until nothing is left or the end has come; on the loop's thread."""
         with self._reading:
@@ -280,30 +321,14 @@ class SocketConnection:
         """End the connection with an error, as if reading had raised it."""
         self._end(error)
 
-    @property
-    def received_bytes(self) -> int:
-        """See ``registry.Connection``."""
-        return self._parser.received_bytes
-
     def _end(self, error: BaseException | None) -> None:
+        """End the connection soon; from the thread that reads."""
         if not self._ended:
             self._ended = True
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._close_and_tell, error)
+                self._loop.call_soon_threadsafe(super()._end, error)
 
-    def _close_and_tell(self, error: BaseException | None) -> None:
-        if not self.closed:
-            self.close()
-            self.on_close(error)
-
-    def close(self) -> None:
-        """Close without calling ``on_close``; on the loop's thread."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            self._outbox.clear()
-            self._pending_bytes = 0
+    def _give_up(self) -> None:
         with contextlib.suppress(RuntimeError, ValueError):
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -21,11 +20,10 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from futures_cluster import locks
-from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake
 from futures_cluster.wire.authenticator import SealedBuffers, Session
-from futures_cluster.wire.transports.sockets import ignore
+from futures_cluster.wire.transports.sockets import BaseConnection, ignore
 
 #: Maximum size of a piece, which is a message of ZeroMQ.
 PIECE_BYTES = 256 * 1024
@@ -71,23 +69,13 @@ def set_options(sock: Any) -> None:
     sock.setsockopt(zmq.RCVHWM, MAX_QUEUED)
 
 
-class ZmqConnection:
+class ZmqConnection(BaseConnection):
     """A PAIR socket; see ``registry.Connection``."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, peer: str) -> None:
-        self.on_messages: Callable[[list[Message]], None] = ignore
-        self.on_close: Callable[[BaseException | None], None] = ignore
+        super().__init__(loop, peer, same_host=False)
         self.on_piece: Callable[[bytes], None] = self._parse
-        self.closed = False
-        self.same_host = False
-        self.peer = peer
         self.is_reading = False
-        self._loop = loop
-        self._lock = locks.Lock()
-        self._seal: Any = None
-        self._parser = frames.FrameParser()
-        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
-        self._pending_bytes = 0
         self._awake = False
         self._lost = False
         context = contexts.take()
@@ -135,16 +123,6 @@ class ZmqConnection:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._pump)
 
-    @property
-    def pending_bytes(self) -> int:
-        """See ``registry.Connection``."""
-        return self._pending_bytes
-
-    @property
-    def received_bytes(self) -> int:
-        """See ``registry.Connection``."""
-        return self._parser.received_bytes
-
     def fileno(self) -> None:
         """Return None: ZeroMQ's descriptor does not say when there is something to read."""
 
@@ -184,16 +162,7 @@ class ZmqConnection:
         return view
 
     def _parse(self, piece: bytes) -> None:
-        try:
-            for messages in self._parser.feed(piece):
-                try:
-                    self.on_messages(messages)
-                except Exception as error:
-                    self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
-                if self.closed:
-                    return
-        except (ProtocolError, AuthenticationError) as error:
-            self._end(error)
+        self._take(self._parser.feed, piece)
 
     def _watch(self) -> None:
         """Notice whether the peer is gone, after its last messages."""
@@ -206,24 +175,12 @@ class ZmqConnection:
         if self._lost:
             self._pump()
 
-    def _end(self, error: BaseException | None) -> None:
-        if not self.closed:
-            self.close()
-            self.on_close(error)
-
-    def close(self) -> None:
-        """See ``registry.Connection``."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            self._outbox.clear()
-            self._pending_bytes = 0
-            for fd in self._fds:
-                self._loop.remove_reader(fd)
-            self.sock.disable_monitor()
-            self._monitor.close(0)
-            self.sock.close(0)
+    def _give_up(self) -> None:
+        for fd in self._fds:
+            self._loop.remove_reader(fd)
+        self.sock.disable_monitor()
+        self._monitor.close(0)
+        self.sock.close(0)
         contexts.give_back()
 
     async def shake_hands(self, machine: handshake.Handshake) -> None:
@@ -260,5 +217,4 @@ class ZmqConnection:
         self.same_host = machine.same_host
         keys = machine.session_keys()
         if keys is not None:
-            session = Session(keys)
-            self._seal, self._parser = session.seal, frames.FrameParser(opener=session.opener)
+            self._authenticate(Session(keys))
