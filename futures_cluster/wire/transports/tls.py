@@ -26,7 +26,7 @@ from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.liveness import TcpConnection
 from futures_cluster.wire.transports.registry import Listener, OnConnection, Security, TlsFiles
 from futures_cluster.wire.transports.sockets import SocketConnection
-from futures_cluster.wire.transports.streams import shake_hands, until
+from futures_cluster.wire.transports.streams import shake_hands
 from futures_cluster.wire.transports.tcp import TcpTransport, split_host_and_port
 
 #: Given to SSL at a time: what it could not send has to be given again, as it was.
@@ -63,6 +63,18 @@ def _make_context(files: TlsFiles, is_listener: bool, times: tuple[int, ...]) ->
     if is_listener:
         context.num_tickets = 0  # sessions are not resumed
     return context
+
+
+async def _until(
+    sock: socket.socket, watch: Callable[[int, Callable[[], None]], None], forget: Callable[[int], object]
+) -> None:
+    """Wait until the socket may be read, or written, by these methods of the loop."""
+    ready, fd = asyncio.Event(), sock.fileno()
+    watch(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        forget(fd)
 
 
 def _name_peer(is_listener: bool) -> str:
@@ -190,9 +202,9 @@ class TlsTransport(TcpTransport):
                     try:
                         return function(*args)
                     except ssl.SSLWantReadError:
-                        await until(loop, tls, is_writing=False)
+                        await _until(tls, loop.add_reader, loop.remove_reader)
                     except ssl.SSLWantWriteError:
-                        await until(loop, tls, is_writing=True)
+                        await _until(tls, loop.add_writer, loop.remove_writer)
 
             try:
                 await call(tls.do_handshake)
