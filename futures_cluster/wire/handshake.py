@@ -144,7 +144,7 @@ class Handshake:
         self.same_host: bool = False
 
     def start(self) -> bytes:
-        """Return what to send before anything is received."""
+        """Return what to send before anything is received: nothing, as the connector begins."""
         return b""
 
     def receive(self, data: bytes) -> bytes:
@@ -170,14 +170,10 @@ class Handshake:
         if self.done:
             self.left_over = buffer[length:]
         elif len(buffer) > length and self.error is None:
-            return answer + self._more(buffer[length:])
+            if _REFUSAL in self._awaited:  # perhaps it is one
+                return answer + self.receive(buffer[length:])
+            self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)
         return answer
-
-    def _more(self, data: bytes) -> bytes:
-        """Return what came with the message before: perhaps a refusal."""
-        if _REFUSAL in self._awaited:
-            return self.receive(data)
-        return self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)
 
     def _check_head(self, buffer: bytes) -> bytes:
         """Return magic and version, as far as they have come."""
@@ -274,8 +270,7 @@ class Connector(Handshake):
         if flags & _HAS_SECRET != self._flags():
             # An honest acceptor would have refused; without this check a false one could do without the secret.
             reason = SECRET_UNKNOWN if self._secret is not None else SECRET_NEEDED
-            self._refused(reason, b"")
-            return b""
+            return self._refused(reason, b"")
         self._transcript += message
         self._compare_hosts(message)
         self._awaited = {_WELCOME: self._welcomed, _REFUSAL: self._refused}
@@ -324,17 +319,7 @@ class Acceptor(Handshake):
     ) -> None:
         super().__init__(secret, nonce, host)
         self._audiences = audiences
-
-    def start(self) -> bytes:
-        """Return nothing: the connector begins."""
         self._awaited = {_OPENING: self._opened}
-        return b""
-
-    def receive(self, data: bytes) -> bytes:
-        """See ``Handshake``."""
-        if not self._awaited and not self.done and self.error is None:
-            self.start()
-        return super().receive(data)
 
     def _opened(self, flags: int, message: bytes) -> bytes:
         if flags & _HAS_SECRET != self._flags():

@@ -199,7 +199,7 @@ class SocketConnection(BaseConnection):
             if not self._outbox and not parts:
                 try:
                     sent = self._send_first(data)
-                except (BlockingIOError, InterruptedError):
+                except self._waits:
                     pass
                 except OSError:
                     return  # the reader sees the end as well, and reports it
@@ -228,7 +228,7 @@ class SocketConnection(BaseConnection):
                 return False
             try:
                 sent = self._send_some()
-            except (BlockingIOError, InterruptedError):
+            except self._waits:
                 return False
             except OSError:
                 outbox.clear()
@@ -242,7 +242,9 @@ class SocketConnection(BaseConnection):
                 outbox[0] = outbox[0][sent:]
         return True
 
-    # What ``tls`` does in another way; all of these raise BlockingIOError when it has to wait.
+    # What ``tls`` does in another way. All of these raise one of ``_waits`` if they would have to wait.
+
+    _waits: tuple[type[OSError], ...] = (BlockingIOError, InterruptedError)
 
     def _receive(self) -> bytes:
         return self._sock.recv(READ_BYTES)
@@ -303,7 +305,7 @@ class SocketConnection(BaseConnection):
                     return False
                 left -= count
                 self._take(parser.filled, count)
-        except (BlockingIOError, InterruptedError):
+        except self._waits:
             return False
         except OSError as error:
             self._end(error)
