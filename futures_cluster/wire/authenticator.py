@@ -27,8 +27,6 @@ from futures_cluster.wire.codec.buffers import Buffer
 TAG_BYTES = 16
 #: Length of the part of a frame that has a tag of its own, see ``frames.HEAD``.
 HEAD_BYTES = 12
-#: Buffers are hashed in pieces of this size, just before each is sent: it is still in the processor's cache then.
-PIECE_BYTES = 2**20
 #: Number of buffers that one call of ``SealedBuffers.take`` returns at most.
 _MAX_VIEWS = 48
 _EMPTY = hashlib.sha256().digest()
@@ -52,7 +50,7 @@ class SealedBuffers:
         self._hash: Any = None  # of the same, if it is not known
         self.nbytes: int = sum(map(len, buffers)) + TAG_BYTES
 
-    def take(self, most_bytes: int = PIECE_BYTES) -> list[memoryview]:
+    def take(self, most_bytes: int) -> list[memoryview]:
         """Hash and return up to ``most_bytes``; the tag comes last and alone."""
         taken: list[memoryview] = []
         left = most_bytes

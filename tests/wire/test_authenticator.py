@@ -14,6 +14,7 @@ from futures_cluster.wire import authenticator, frames
 from futures_cluster.wire.authenticator import Opener, Sealer
 from futures_cluster.wire.codec.buffers import Buffer
 from futures_cluster.wire.frames import FrameParser
+from futures_cluster.wire.transports.sockets import HASHED_BYTES
 
 KEY = b"k" * 32
 TAG = authenticator.TAG_BYTES
@@ -184,8 +185,8 @@ def test_nothing_is_decoded_before_the_tag_is_right(monkeypatch: pytest.MonkeyPa
 def test_large_buffers_are_not_copied() -> None:
     large = bytearray(3 * 2**20)
     _, (behind,) = Sealer(KEY).seal(*frames.pack_whole([message(0, [large])]))  # type: ignore[list-item]
-    (first,) = behind.take()
-    assert first.obj is large and first.nbytes == 2**20 == authenticator.PIECE_BYTES
+    (first,) = behind.take(HASHED_BYTES)
+    assert first.obj is large and first.nbytes == 2**20 == HASHED_BYTES
     assert behind.nbytes == 2 * 2**20 + TAG
 
 

@@ -49,10 +49,6 @@ def _bound_to(sock: Any) -> tuple[str, int]:
     return str(getattr(address, "ipv4_mapped", None) or address), port
 
 
-def _is_wildcard(host: str) -> bool:
-    return ipaddress.ip_address(host).is_unspecified
-
-
 def _own_addresses() -> list[str]:
     """Return all IP addresses of this machine."""
     families = (socket.AF_INET, socket.AF_INET6)
@@ -125,7 +121,7 @@ class ZmqListener(HandshakingListener):
     def _audiences(self) -> frozenset[bytes]:
         """Return the audiences of this listener; ZeroMQ tells no address."""
         host, port = self._bound
-        hosts = [host, *(_own_addresses() if _is_wildcard(host) else ())]
+        hosts = [host, *(_own_addresses() if ipaddress.ip_address(host).is_unspecified else ())]
         return frozenset([audience.of_identity(self._identity), *[audience.of_address((each, port)) for each in hosts]])
 
     async def _admit(self, connection: ZmqConnection, source: str) -> None:

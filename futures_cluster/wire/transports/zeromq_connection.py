@@ -139,7 +139,8 @@ class ZmqConnection(BaseConnection):
                     piece = self.sock.recv(zmq.NOBLOCK)
                 sends = bool(self._outbox and events & zmq.POLLOUT)
                 if sends:
-                    view = self._next_piece()
+                    self._open_sealed(PIECE_BYTES)
+                    view = self._outbox.popleft()
                     self.sock.send(view, zmq.NOBLOCK)
                     self._pending_bytes -= view.nbytes
             if piece is not None:
@@ -149,17 +150,6 @@ class ZmqConnection(BaseConnection):
                     self._end(None)
                 return
         self._loop.call_soon(self._pump)
-
-    def _next_piece(self) -> memoryview:
-        first = self._outbox.popleft()
-        if type(first) is SealedBuffers:
-            pieces = first.take(PIECE_BYTES)
-            if first.nbytes:
-                self._outbox.appendleft(first)
-            self._outbox.extendleft(reversed(pieces))
-            first = self._outbox.popleft()
-        view: memoryview = first
-        return view
 
     def _parse(self, piece: bytes) -> None:
         self._take(self._parser.feed, piece)
