@@ -105,50 +105,6 @@ def input_value(index: int) -> Any:
     return _local.inputs[index]
 
 
-def dump_arguments(
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    pool: shm.SegmentPool | None,
-    resolve: bool = True,
-    scope: Scope = HERE,
-) -> tuple[Payload, list[str], list[Reference]]:
-    """Pickle the arguments of a call.
-
-    Returns
-    -------
-    payload : Payload
-        Of ``args``, or of the list ``[args, kwargs]`` if there are keywords.
-    inputs : list of str
-        Keys of the futures that are replaced by their values.
-    references : list of Reference
-        All futures that were met, so that the caller can keep them alive.
-    """
-    for arg in (*args, *kwargs.values()) if kwargs else args:
-        if type(arg) not in _PLAIN_TYPES:
-            break
-    else:  # the usual small call: nothing that could be, hold or need anything special
-        data = pickle.dumps([args, kwargs] if kwargs else args, PROTOCOL)
-        if len(data) < SHARED_BYTES:
-            return data, [], []
-    found = _find_outside(args, kwargs) if resolve else arguments.Found()
-    if found is not None:
-        collector = InputCollector(stops=resolve)
-        try:
-            payload = _dump_call(args, kwargs, found, pool, scope, collector)
-            if not collector.found:
-                return payload, list(found.keys), list(found.references.values())
-            if not resolve:
-                return payload, [], list(collector.found.values())
-            release(payload, pool)  # a caller has swallowed what should have stopped it
-        except _Nested:
-            pass
-    found = arguments.find(args, kwargs)
-    collector = InputCollector(stops=False)
-    payload = _dump_call(args, kwargs, found, pool, scope, collector)
-    found.references.update(collector.found)
-    return payload, list(found.keys), list(found.references.values())
-
-
 def _find_outside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> arguments.Found | None:
     """Return the futures that are arguments of their own.
 
@@ -161,50 +117,6 @@ def _find_outside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> arguments.Fo
         elif arguments.begins_with_future(arg):
             return None
     return found
-
-
-def _dump_call(
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    found: arguments.Found,
-    pool: shm.SegmentPool | None,
-    scope: Scope,
-    collector: InputCollector,
-) -> Payload:
-    """Pickle a call with inputs in the place of futures.
-
-    The collector gets those that the pickler meets.
-    """
-    outer = _local.collector  # not None when an argument submits tasks while it is pickled
-    _local.collector = collector
-    try:
-        if found.keys:
-            marks = {key: _Input(index) for key, index in found.keys.items()}
-            args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
-        args = tuple([hand_over(arg) for arg in args])
-        if not kwargs:
-            return dump(args, pool, scope=scope)
-        return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool, scope=scope)
-    finally:
-        _local.collector = outer
-
-
-def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the inverse of ``dump_arguments``, with values for the keys."""
-    if not inputs:  # then the payload asks for none
-        obj = load(payload)
-    else:
-        outer = _local.inputs
-        _local.inputs = inputs
-        try:
-            obj = load(payload)
-        finally:
-            _local.inputs = outer
-    if type(payload) is not bytes and is_private(payload):
-        return (obj,), {}
-    if type(obj) is list:
-        return obj[0], obj[1]
-    return obj, {}
 
 
 # ---------------------------------------------------------------- scattered data
@@ -236,46 +148,98 @@ class PickleCodec:
         finally:
             _local.collector = outer
 
-    def load_function(self, payload: Payload) -> Callable[..., Any]:
-        """Return the function of ``dump_function``."""
-        fn: Callable[..., Any] = loads(payload)
-        return fn
+    load_function = staticmethod(loads)
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
     ) -> tuple[Payload, list[str], list[Reference]]:
-        """See ``dump_arguments``."""
-        return dump_arguments(args, kwargs, self.pool, resolve, self.scope)
+        """Pickle the arguments of a call.
+
+        Returns
+        -------
+        payload : Payload
+            Of ``args``, or of the list ``[args, kwargs]`` if there are keywords.
+        inputs : list of str
+            Keys of the futures that are replaced by their values.
+        references : list of Reference
+            All futures that were met, so that the caller can keep them alive.
+        """
+        for arg in (*args, *kwargs.values()) if kwargs else args:
+            if type(arg) not in _PLAIN_TYPES:
+                break
+        else:  # the usual small call: nothing that could be, hold or need anything special
+            data = pickle.dumps([args, kwargs] if kwargs else args, PROTOCOL)
+            if len(data) < SHARED_BYTES:
+                return data, [], []
+        found = _find_outside(args, kwargs) if resolve else arguments.Found()
+        if found is not None:
+            collector = InputCollector(stops=resolve)
+            try:
+                payload = self._dump_with_inputs(args, kwargs, found, collector)
+                if not collector.found:
+                    return payload, list(found.keys), list(found.references.values())
+                if not resolve:
+                    return payload, [], list(collector.found.values())
+                release(payload, self.pool)  # a caller has swallowed what should have stopped it
+            except _Nested:
+                pass
+        found = arguments.find(args, kwargs)
+        collector = InputCollector(stops=False)
+        payload = self._dump_with_inputs(args, kwargs, found, collector)
+        found.references.update(collector.found)
+        return payload, list(found.keys), list(found.references.values())
+
+    def _dump_with_inputs(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], found: arguments.Found, collector: InputCollector
+    ) -> Payload:
+        """Pickle a call with inputs in the place of futures."""
+        if found.keys:
+            marks = {key: _Input(index) for key, index in found.keys.items()}
+            args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
+        args = tuple([hand_over(arg) for arg in args])
+        if not kwargs:
+            return self._dump(args, collector)
+        return self._dump([args, {name: hand_over(value) for name, value in kwargs.items()}], collector)
+
+    def _dump(self, obj: Any, collector: InputCollector) -> Payload:
+        """Pickle an object; the collector gets the futures that the pickler meets."""
+        outer = _local.collector  # not None when an argument submits tasks while it is pickled
+        _local.collector = collector
+        try:
+            return dump(obj, self.pool, scope=self.scope)
+        finally:
+            _local.collector = outer
 
     def dump_scattered(self, args: tuple[Any, ...]) -> tuple[Payload, list[str], list[Reference]]:
         """Dump as ``dump_call`` does a call whose one argument is scattered data."""
         (value,) = args
         if not can_change(value):
             return self.dump_call(args, {}, False)
-        outer = _local.collector
-        collector = _local.collector = InputCollector(stops=False)
-        try:
-            payload = as_private(dump(value, self.pool, scope=self.scope))
-        finally:
-            _local.collector = outer
-        return payload, [], list(collector.found.values())
+        collector = InputCollector(stops=False)
+        return as_private(self._dump(value, collector)), [], list(collector.found.values())
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
         """Return a payload of a call with values of inputs; finds further futures."""
-        outer, _local.collector = _local.collector, collector
-        try:
-            arguments = (*args, *[_Input(index) for index in range(len(inputs))])
-            return dump(arguments, self.pool, scope=self.scope)
-        finally:
-            _local.collector = outer
+        return self._dump((*args, *[_Input(index) for index in range(len(inputs))]), collector)
 
     def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """See ``load_arguments``."""
-        return load_arguments(payload, inputs)
+        """Return the inverse of ``dump_call``, with values for the keys."""
+        if not inputs:  # then the payload asks for none
+            obj = load(payload)
+        else:
+            outer = _local.inputs
+            _local.inputs = inputs
+            try:
+                obj = load(payload)
+            finally:
+                _local.inputs = outer
+        if type(payload) is not bytes and is_private(payload):
+            return (obj,), {}
+        if type(obj) is list:
+            return obj[0], obj[1]
+        return obj, {}
 
-    def call_size(self, payload: Payload) -> int:
-        """Return bytes of the payload of ``dump_call``."""
-        return payload_size(payload)
+    call_size = staticmethod(payload_size)
 
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
         """Return a payload of a result, or None if not pickled yet; and its size.
@@ -297,15 +261,9 @@ class PickleCodec:
         data, buffers = dumps_apart(value)
         return None if buffers else data, len(data) + sum([buffer.nbytes for buffer in buffers])
 
-    def dump_error(self, error: BaseException) -> Payload:
-        """See ``exceptions.dump_error``."""
-        return exceptions.dump_error(error)
-
+    dump_error = staticmethod(exceptions.dump_error)
     load = staticmethod(load)
-
-    def load_error(self, payload: Payload) -> BaseException:
-        """See ``exceptions.load_error``."""
-        return exceptions.load_error(payload)
+    load_error = staticmethod(exceptions.load_error)
 
     def release(self, payload: Payload) -> None:
         """See ``release``."""
