@@ -9,6 +9,7 @@ Needs neither numpy nor pandas: types are recognised by the module and name of t
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -107,19 +108,12 @@ _BASES: dict[tuple[str, str], Callable[[Any], int]] = {
     ("pyarrow", "Array"): lambda x: int(x.nbytes),
     ("pyarrow", "ChunkedArray"): lambda x: int(x.nbytes),
 }
-_BY_TYPE: dict[type, Callable[[Any], int] | None] = {}
 
 
+@functools.cache
 def _estimator(cls: type) -> Callable[[Any], int] | None:
-    try:
-        return _BY_TYPE[cls]
-    except KeyError:
-        found = _FLAT.get(_name(cls))
-        for base in cls.__mro__:
-            if found is None:
-                found = _BASES.get(_name(base))
-        _BY_TYPE[cls] = found
-        return found
+    of_bases = (_BASES.get(_name(base)) for base in cls.__mro__)
+    return _FLAT.get(_name(cls)) or next(filter(None, of_bases), None)
 
 
 def _name(cls: type) -> tuple[str, str]:
@@ -139,7 +133,7 @@ def flat_size(obj: object) -> int | None:
     >>> flat_size([1, 2, 3]) is None
     True
     """
-    cls = type(obj)
+    cls: Any = type(obj)
     estimator = _estimator(cls)
     if estimator is None or _name(cls) not in _FLAT:
         return None
@@ -160,7 +154,7 @@ def sizeof(obj: object) -> int:
 
 
 def _sizeof(obj: Any, depth: int) -> int:
-    cls = type(obj)
+    cls: Any = type(obj)
     estimator = _estimator(cls)
     try:
         if estimator is not None:
