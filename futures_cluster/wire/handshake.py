@@ -144,7 +144,7 @@ class Handshake:
         self.same_host: bool = False
 
     def start(self) -> bytes:
-        """Return what to send before anything is received: nothing, as the connector begins."""
+        """Return what to send before anything is received."""
         return b""
 
     def receive(self, data: bytes) -> bytes:

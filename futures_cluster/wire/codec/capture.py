@@ -162,7 +162,7 @@ class DefinitionPickler(FunctionPickler):
     def reducer_override(self, obj: Any) -> Any:
         """Note also that the definition refers to an object of another name."""
         if isinstance(obj, threading.local):
-            return _new_local(obj)
+            return type(obj), ()
         if isinstance(obj, type):
             self._take_related(obj)
         reduced = super().reducer_override(obj)
@@ -226,18 +226,6 @@ class DefinitionPickler(FunctionPickler):
         ]
 
 
-def _new_lock(lock: Any) -> Any:
-    return threading.Lock, ()
-
-
-def _new_rlock(lock: Any) -> Any:
-    return threading.RLock, ()
-
-
-def _new_condition(condition: Any) -> Any:
-    return threading.Condition, (condition._lock,)
-
-
 def _new_context_variable(variable: ContextVar[Any]) -> Any:
     try:
         return ContextVar, (variable.name,), (variable.get(),), None, None, _set_context_variable
@@ -249,16 +237,12 @@ def _set_context_variable(variable: ContextVar[Any], value: tuple[Any]) -> None:
     variable.set(*value)
 
 
-def _new_local(local: Any) -> Any:
-    return type(local), ()
-
-
 # Each process has locks of its own, as if it had run the script.
 DefinitionPickler.dispatch_table = ChainMap(
     {
-        _thread.LockType: _new_lock,
-        type(threading.RLock()): _new_rlock,
-        threading.Condition: _new_condition,
+        _thread.LockType: lambda lock: (threading.Lock, ()),
+        type(threading.RLock()): lambda lock: (threading.RLock, ()),
+        threading.Condition: lambda condition: (threading.Condition, (condition._lock,)),
         ContextVar: _new_context_variable,
     },
     ByValuePickler.dispatch_table,

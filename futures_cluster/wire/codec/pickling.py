@@ -141,9 +141,9 @@ class _Apart:
 def dumps_apart(
     obj: Any, scope: Scope = HERE, reducers: Reducers | None = None, least_bytes: int = OUT_OF_BAND_BYTES
 ) -> tuple[bytes, list[memoryview]]:
-    """Return a pickle, and the buffers from ``least_bytes`` on, which are not in it; see ``dumps``.
+    """Return a pickle, and the large buffers, which are not in it; see ``dumps``.
 
-    ``reducers``: how objects of these types pickle, at any depth.
+    ``reducers``: how objects of these types pickle, at any depth. ``least_bytes``: of large buffers.
 
     Raises
     ------

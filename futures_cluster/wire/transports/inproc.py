@@ -91,7 +91,7 @@ class DirectConnection(BaseConnection):
         """Return None: there is no descriptor."""
 
     def _give_up(self) -> None:
-        self._inbox.clear()  # to which nobody adds from now on
+        self._inbox.clear()  # a closed end takes nothing more
         self._inbox_bytes = 0
         self.other._put(None)
 

@@ -58,7 +58,7 @@ class HandshakingListener:
             end.close()
 
     def _end_some(self, is_urgent: bool = False) -> float:
-        """End handshakes until there are few enough; return how long to wait while all are young."""
+        """End handshakes until there are few enough; return seconds to wait."""
         while True:
             victim, wait_s = self._under_way.victim(self._loop.time(), is_urgent)
             if victim is None:

@@ -61,7 +61,7 @@ class BaseConnection:
         self._seal, self._parser = session.seal, frames.FrameParser(session.opener)
 
     def _open_sealed(self, most_bytes: int) -> None:
-        """Put the next views of sealed buffers in front of these, if the outbox begins with some."""
+        """Put the next views of sealed buffers that come first in front of them."""
         first = self._outbox[0]
         if type(first) is not memoryview:
             views = first.take(most_bytes)
