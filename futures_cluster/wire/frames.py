@@ -7,7 +7,7 @@ Covers: the frame and the check of what is in it. Does not cover: sockets, and w
 
 A frame holds a list of messages ``[code, field, ...]``; the code is the place of the class in
 ``messages.WIRE_MESSAGES``. Where a ``Buffer`` stood, the body has a mark, and the marks stand for the buffers in their
-order: buffers are sent from where they lie, and read into the memory where they stay (``FrameParser.space``).
+order: buffers are sent from where they lie, and read into the memory where they stay (``ArrivingBuffers``).
 
 The parser never raises for a frame that is cut off: it waits for the rest. A length over the limit raises before any
 memory is taken, and so does a body that would become much larger than it is (``weight``). A value which is not a known
@@ -281,9 +281,9 @@ def _options(values: Any) -> TaskOptions:
 class FrameParser:
     """Cuts a stream of bytes into frames.
 
-    Give ``feed`` what comes. While ``space`` is a view and not None, a large buffer is under way: the next bytes may as
-    well be read into that, without a detour; ``filled`` then takes how many there were. ``received_bytes`` counts all
-    that came.
+    Give ``feed`` what comes. While ``arriving`` is not None, a large buffer is under way: the next bytes may as well be
+    read into its ``prepared_space``, without a detour; ``filled`` then takes how many there were. ``received_bytes``
+    counts all that came.
 
     Parameters
     ----------
@@ -300,13 +300,12 @@ class FrameParser:
     """
 
     def __init__(self, opener: Opener | None = None) -> None:
-        self.space: memoryview | None = None
+        self.arriving: ArrivingBuffers | None = None  # of a frame whose body has come
         self.received_bytes: int = 0
         self._opener = opener
         self._tag_bytes = 0 if opener is None else 16
         self._buffer = bytearray()  # from the beginning of the next frame on
         self._head_checked = self._table_checked = False  # of this frame
-        self._arriving: ArrivingBuffers | None = None  # of a frame whose body has come
 
     def feed(self, data: bytes | memoryview) -> Iterable[list[Message]]:
         """Take bytes; iterate over the messages of each frame that they complete.
@@ -320,7 +319,7 @@ class FrameParser:
         """
         size = len(data)
         self.received_bytes += size
-        if self._arriving is None and not self._buffer and self._opener is None and size >= _HEAD_BYTES:
+        if self.arriving is None and not self._buffer and self._opener is None and size >= _HEAD_BYTES:
             length, count = HEAD.unpack_from(data)
             if not count and _HEAD_BYTES + length == size and length <= MAX_BODY_BYTES:
                 return (unpack(data[_HEAD_BYTES:]),)  # one whole frame, as is usual for a lone task
@@ -328,12 +327,12 @@ class FrameParser:
 
     def _feed(self, data: bytes | memoryview) -> Iterator[list[Message]]:
         buffer = self._buffer
-        if self._arriving is None:
+        if self.arriving is None:
             buffer += data
         else:
             view = memoryview(data)
-            buffer += view[self._fill(view) :]
-            if self.space is not None:
+            buffer += view[self.arriving.take(view) :]
+            if self.arriving.space is not None:
                 return
             yield self._complete()
         start, tag = 0, self._tag_bytes
@@ -347,11 +346,11 @@ class FrameParser:
                 body_at = start + tag + _HEAD_BYTES
                 if count:
                     stop = self._begin_buffers(body_at, length, count)
-                    if not stop:
+                    if self.arriving is None:
                         break
                     with memoryview(buffer) as view, view[stop:] as rest:
-                        start = stop + self._fill(rest)
-                    if self.space is not None:
+                        start = stop + self.arriving.take(rest)
+                    if self.arriving.space is not None:
                         break
                     yield self._complete()
                     continue
@@ -370,18 +369,12 @@ class FrameParser:
             if start:
                 del buffer[:start]
 
-    def prepared_space(self) -> memoryview:
-        """Return ``space``, with its beginning ready to be written to."""
-        assert self._arriving is not None
-        return self._arriving.prepared_space()
-
     def filled(self, count: int) -> Iterator[list[Message]]:
-        """Note how many bytes were read into ``space``; see ``feed``."""
-        assert self._arriving is not None
+        """Note how many bytes were read into the space of ``arriving``; see ``feed``."""
+        assert self.arriving is not None
         self.received_bytes += count
-        self._arriving.advance(count)
-        self.space = self._arriving.space
-        if self.space is None:
+        self.arriving.advance(count)
+        if self.arriving.space is None:
             yield self._complete()
 
     def _check_head(self, start: int) -> None:
@@ -417,20 +410,13 @@ class FrameParser:
             self._head_checked = self._table_checked = False
             self._opener.update_body(body)
             lengths = (*lengths, self._tag_bytes)
-        self._arriving = ArrivingBuffers(body, lengths, self._opener)
+        self.arriving = ArrivingBuffers(body, lengths, self._opener)
         return stop
-
-    def _fill(self, data: memoryview) -> int:
-        """Give bytes to the buffers that are under way; return how many belong to these."""
-        assert self._arriving is not None
-        taken = self._arriving.take(data)
-        self.space = self._arriving.space
-        return taken
 
     def _complete(self) -> list[Message]:
         """Return the messages of a frame whose buffers have come."""
-        assert self._arriving is not None
-        arrived, self._arriving = self._arriving, None
+        assert self.arriving is not None
+        arrived, self.arriving = self.arriving, None
         if self._opener is not None:
             self._opener.check_end(arrived.whole.pop().memory)
         return unpack(arrived.body, arrived.whole)

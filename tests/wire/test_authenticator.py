@@ -48,8 +48,8 @@ def parse(data: bytes, step: int, into_space: bool = False) -> list[m.Message]:
     at = 0
     while at < len(data):
         part = data[at : at + step]
-        if into_space and parser.space is not None:
-            space = parser.prepared_space()
+        if into_space and parser.arriving is not None:
+            space = parser.arriving.prepared_space()
             count = min(space.nbytes, len(part))
             space[:count] = part[:count]
             found.extend(parser.filled(count))
@@ -95,8 +95,8 @@ def assert_found(data: bytes, step: int, good: int, history: list[list[bytes]], 
         at = 0
         while at < len(data):
             part = data[at : at + step]
-            if into_space and parser.space is not None:
-                space = parser.prepared_space()
+            if into_space and parser.arriving is not None:
+                space = parser.arriving.prepared_space()
                 count = min(space.nbytes, len(part))
                 space[:count] = part[:count]
                 batches = parser.filled(count)

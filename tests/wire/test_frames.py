@@ -336,12 +336,12 @@ def test_buffers_are_read_into_memory_of_their_own(size: int) -> None:
     assert feed(parser, frame[:at]) == []
     got: list[list[m.Message]] = []
     while at < len(frame):
-        assert parser.space is not None
-        count = min(parser.space.nbytes, 1_000_000)
-        parser.prepared_space()[:count] = frame[at : at + count]
+        assert parser.arriving is not None and parser.arriving.space is not None
+        count = min(parser.arriving.space.nbytes, 1_000_000)
+        parser.arriving.prepared_space()[:count] = frame[at : at + count]
         at += count
         got += parser.filled(count)
-    assert parser.space is None and parser.received_bytes == len(frame)
+    assert parser.arriving is None and parser.received_bytes == len(frame)
     (batch,) = got
     assert views(batch) == [content, b"", content]
     for buffer in batch[0].found[0][1][1][1]:  # type: ignore[attr-defined]
@@ -427,7 +427,8 @@ def test_a_claimed_buffer_takes_memory_only_as_bytes_come() -> None:
     for _ in range(10):
         parser = frames.FrameParser()
         feed(parser, frame_of(b"\x91" + MARK, (2**30,), b"x" * 1000))
-        assert parser.space is not None and parser.space.nbytes == 2**30 - 1000
+        assert parser.arriving is not None and parser.arriving.space is not None
+        assert parser.arriving.space.nbytes == 2**30 - 1000
         parsers.append(parser)
     assert psutil.Process().memory_info().rss - before < 200 * 2**20
     assert len(parsers) == 10

@@ -292,7 +292,7 @@ class SocketConnection(BaseConnection):
         """Read some of what has arrived; False when there is no more for now, or ever."""
         parser = self._parser
         try:
-            if parser.space is None:
+            if parser.arriving is None:
                 data = self._receive()
                 if not data:
                     self._end(None)
@@ -300,8 +300,8 @@ class SocketConnection(BaseConnection):
                 self._take(parser.feed, data)
                 return not self._ended
             left = TURN_BYTES
-            while left > 0 and parser.space is not None and not self.closed:
-                count = self._receive_into(parser.prepared_space())
+            while left > 0 and parser.arriving is not None and not self.closed:
+                count = self._receive_into(parser.arriving.prepared_space())
                 if not count:
                     self._end(None)
                     return False
@@ -321,12 +321,8 @@ class SocketConnection(BaseConnection):
         if self.closed:  # meanwhile
             self._sock.close()
 
-    def fail(self, error: BaseException) -> None:
-        """End the connection with an error, as if reading had raised it."""
-        self._end(error)
-
     def _end(self, error: BaseException | None) -> None:
-        """End the connection soon; from the thread that reads."""
+        """End the connection soon; from any thread."""
         if not self._ended:
             self._ended = True
             with contextlib.suppress(RuntimeError):  # the loop has ended
