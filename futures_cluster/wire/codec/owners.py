@@ -42,10 +42,7 @@ def _adopt(space: dict[str, Any], module: str) -> Program:
 
 def program_with(obj: Any, module: str, name: str) -> Program | None:
     """Return the program in which an object is bound to this name."""
-    for program in _candidates(module):
-        if program.resolve(module, name) is obj:
-            return program
-    return None
+    return next((program for program in _candidates(module) if program.resolve(module, name) is obj), None)
 
 
 def bound_name(obj: Any, module: str) -> str:

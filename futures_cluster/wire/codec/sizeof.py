@@ -73,10 +73,6 @@ def _frame(x: Any) -> int:
     return _HEADER + _index(x.index) + (total * count // looked_at if looked_at else 0)
 
 
-def _extension_array(x: Any) -> int:
-    return _column(x.dtype, x, len(x))
-
-
 def _sparse(x: Any) -> int:
     parts = ("data", "indices", "indptr", "row", "col")
     return _HEADER + sum(int(getattr(x, part).nbytes) for part in parts if hasattr(x, part))
@@ -88,12 +84,7 @@ _FLAT: dict[tuple[str, str], Callable[[Any], int]] = {
     ("pandas", "DataFrame"): _frame,
     ("pandas", "Series"): _series,
     ("pandas", "Index"): _index,
-    ("scipy", "csr_matrix"): _sparse,
-    ("scipy", "csc_matrix"): _sparse,
-    ("scipy", "coo_matrix"): _sparse,
-    ("scipy", "csr_array"): _sparse,
-    ("scipy", "csc_array"): _sparse,
-    ("scipy", "coo_array"): _sparse,
+    **{("scipy", f"{layout}_{kind}"): _sparse for layout in ("csr", "csc", "coo") for kind in ("matrix", "array")},
     ("pyarrow", "Table"): lambda x: int(x.nbytes),
     ("builtins", "bytes"): sys.getsizeof,
     ("builtins", "bytearray"): sys.getsizeof,
@@ -102,7 +93,7 @@ _FLAT: dict[tuple[str, str], Callable[[Any], int]] = {
 #: Looked for among the bases of a class, too; what derives from them may hold things that do not pickle.
 _BASES: dict[tuple[str, str], Callable[[Any], int]] = {
     **{key: estimate for key, estimate in _FLAT.items() if key[0] in ("numpy", "pandas", "scipy")},
-    ("pandas", "ExtensionArray"): _extension_array,
+    ("pandas", "ExtensionArray"): lambda x: _column(x.dtype, x, len(x)),
     ("torch", "Tensor"): lambda x: _HEADER + int(x.nbytes),
     ("pyarrow", "RecordBatch"): lambda x: int(x.nbytes),
     ("pyarrow", "Array"): lambda x: int(x.nbytes),
