@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from futures_cluster.errors import AuthenticationError
@@ -163,17 +163,3 @@ class Opener:
                 f"frame {self._number} of the connection has a wrong authentication tag: a third party changed, added, "
                 "removed or repeated bytes on the way; the connection was closed, and nothing of the frame was used"
             )
-
-
-class Session:
-    """The tags of both directions of one connection.
-
-    Parameters
-    ----------
-    keys : tuple of bytes
-        Key of what this side sends, key of what it receives; see ``handshake.Handshake.session_keys``.
-    """
-
-    def __init__(self, keys: tuple[bytes, bytes]) -> None:
-        self.seal: Callable[[bytes, Sequence[Buffer]], tuple[bytes, Sequence[SealedBuffers]]] = Sealer(keys[0]).seal
-        self.opener: Opener = Opener(keys[1])

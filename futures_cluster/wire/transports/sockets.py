@@ -16,15 +16,12 @@ import itertools
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from futures_cluster import locks
 from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames
-
-if TYPE_CHECKING:
-    from futures_cluster.wire.authenticator import Session
 
 #: Read at once. For a larger piece the allocator would ask the system for memory, each time: 12 us a message.
 READ_BYTES = 64 * 1024
@@ -53,12 +50,17 @@ class BaseConnection:
         self._lock = locks.Lock()
         self._seal: Any = None
         self._parser = frames.FrameParser()
-        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
+        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if frames have tags
         self._pending_bytes = 0
 
-    def _authenticate(self, session: Session) -> None:
-        """Put tags on all frames from now on, and check those of the peer."""
-        self._seal, self._parser = session.seal, frames.FrameParser(session.opener)
+    def _authenticate(self, keys: tuple[bytes, bytes]) -> None:
+        """Put tags on all frames from now on, and check those of the peer.
+
+        ``keys``: of what this side sends, and of what it receives (``handshake.Handshake.session_keys``).
+        """
+        from futures_cluster.wire.authenticator import Opener, Sealer  # here, because most connections have no tags
+
+        self._seal, self._parser = Sealer(keys[0]).seal, frames.FrameParser(Opener(keys[1]))
 
     def _open_sealed(self, most_bytes: int) -> None:
         """Put the next views of sealed buffers that come first in front of them."""
@@ -129,8 +131,8 @@ class SocketConnection(BaseConnection):
         Called once on the loop, when the peer has closed, or with the error that ended the connection.
     left_over : bytes
         What was read from the socket already.
-    session : Session or None
-        Authenticates each frame, where others could get at the bytes on their way.
+    keys : tuple of bytes or None
+        By which each frame is authenticated, where others could get at the bytes on their way.
 
     See ``registry.Connection`` for what all connections have in common.
     """
@@ -145,13 +147,13 @@ class SocketConnection(BaseConnection):
         left_over: bytes = b"",
         same_host: bool = True,
         peer: str = "",
-        session: Session | None = None,
+        keys: tuple[bytes, bytes] | None = None,
     ) -> None:
         super().__init__(loop, peer, same_host)
         self.on_messages = on_messages
         self.on_close = on_close
-        if session is not None:
-            self._authenticate(session)
+        if keys is not None:
+            self._authenticate(keys)
         self._sock = sock
         self._fd = sock.fileno()
         self._left_over = left_over

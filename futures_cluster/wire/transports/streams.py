@@ -18,7 +18,6 @@ from functools import cache
 from typing import Any
 
 from futures_cluster.wire import audience, handshake
-from futures_cluster.wire.authenticator import Session
 from futures_cluster.wire.transports import addresses, admission, local_sockets, registry
 from futures_cluster.wire.transports.listeners import HandshakingListener
 from futures_cluster.wire.transports.registry import Listener, OnConnection, Security
@@ -194,14 +193,10 @@ class StreamTransport:
                 left_over=machine.left_over,
                 same_host=machine.same_host,
                 peer=peer,
-                session=self._session(machine),
+                keys=machine.session_keys() if self.authenticates_frames else None,
             ),
             self.mismatch,
         )
-
-    def _session(self, machine: handshake.Handshake) -> Session | None:
-        keys = machine.session_keys() if self.authenticates_frames else None
-        return None if keys is None else Session(keys)
 
     def audience(self, sock: socket.socket, identity: str) -> bytes:
         """Return the listener that the connector of this socket means.

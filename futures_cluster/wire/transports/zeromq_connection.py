@@ -22,7 +22,7 @@ from zmq.utils.monitor import recv_monitor_message
 from futures_cluster import locks
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake
-from futures_cluster.wire.authenticator import SealedBuffers, Session
+from futures_cluster.wire.authenticator import SealedBuffers
 from futures_cluster.wire.transports.sockets import BaseConnection, ignore
 
 #: Maximum size of a piece, which is a message of ZeroMQ.
@@ -207,4 +207,4 @@ class ZmqConnection(BaseConnection):
         self.same_host = machine.same_host
         keys = machine.session_keys()
         if keys is not None:
-            self._authenticate(Session(keys))
+            self._authenticate(keys)
