@@ -140,7 +140,8 @@ class DefinitionPickler(FunctionPickler):
         self.dump(value)
 
     def _take(self, key: Key, function: str) -> None:
-        if key not in self.taken:
+        """Have a name be defined that is new, or has been bound again."""
+        if key not in self.taken and _is_news(self.program, key):
             self.taken[key] = None
             self.queue.append(key)
             self.wanted_by[key] = function
@@ -149,8 +150,7 @@ class DefinitionPickler(FunctionPickler):
         """Return whether it was captured earlier; all else is part of this batch."""
         if program is not self.program:
             return False  # an object that came from another script is part of what refers to it
-        if key not in self.taken and _is_news(program, key):
-            self._take(key, self.wanted_by.get(self._defining, ""))
+        self._take(key, self.wanted_by.get(self._defining, ""))
         return key not in self.taken
 
     def need(self, program: Program, key: Key) -> None:
@@ -189,8 +189,7 @@ class DefinitionPickler(FunctionPickler):
                 names += [name for name in names_in(annotation) if name in space]
         for name in names:
             self.need(self.program, (module, name))
-            if (module, name) not in self.taken and _is_news(self.program, (module, name)):
-                self._take((module, name), cls.__qualname__)
+            self._take((module, name), cls.__qualname__)
 
     def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
         """Return the owner of functions of the program; others bring their globals."""
@@ -209,8 +208,7 @@ class DefinitionPickler(FunctionPickler):
             if key in self.taken and key != self._defining:
                 self.uses.setdefault(key, {}).update(dict.fromkeys(used))
         for key in [*used, *self._kin(program, module, function)]:
-            if key not in self.taken and _is_news(program, key):
-                self._take(key, function.__qualname__)
+            self._take(key, function.__qualname__)
         return used
 
     @staticmethod
