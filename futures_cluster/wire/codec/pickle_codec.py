@@ -17,27 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster.messages import Payload, Reference
-from futures_cluster.wire.codec import arguments, exceptions, shm
-from futures_cluster.wire.codec.payloads import (
-    NONE,
-    SHARED_BYTES,
-    as_private,
-    dump,
-    is_private,
-    load,
-    payload_size,
-    release,
-)
-from futures_cluster.wire.codec.pickling import (
-    HERE,
-    PROTOCOL,
-    Scope,
-    Watched,
-    dump_function,
-    dumps_apart,
-    hand_over,
-    loads,
-)
+from futures_cluster.wire.codec import arguments, exceptions, payloads, pickling, shm
+from futures_cluster.wire.codec.pickling import HERE, PROTOCOL, Scope, hand_over
 from futures_cluster.wire.codec.sizeof import flat_size, sizeof
 
 #: Results up to this size travel with the message that says the task is finished; larger ones stay.
@@ -140,15 +121,15 @@ class PickleCodec:
         self.pool = pool
         self.scope = scope  # of the other processes
 
-    def dump_function(self, fn: Callable[..., Any]) -> tuple[bytes, list[Watched] | None]:
+    def dump_function(self, fn: Callable[..., Any]) -> tuple[bytes, list[pickling.Watched] | None]:
         """See ``pickling.dump_function``; never in shared memory, which ends sooner."""
         outer, _local.collector = _local.collector, None  # of arguments that submit while they are pickled
         try:
-            return dump_function(fn, self.scope)
+            return pickling.dump_function(fn, self.scope)
         finally:
             _local.collector = outer
 
-    load_function = staticmethod(loads)
+    load_function = staticmethod(pickling.loads)
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
@@ -169,18 +150,16 @@ class PickleCodec:
                 break
         else:  # the usual small call: nothing that could be, hold or need anything special
             data = pickle.dumps([args, kwargs] if kwargs else args, PROTOCOL)
-            if len(data) < SHARED_BYTES:
+            if len(data) < payloads.SHARED_BYTES:
                 return data, [], []
         found = _find_outside(args, kwargs) if resolve else arguments.Found()
         if found is not None:
             collector = InputCollector(stops=resolve)
             try:
                 payload = self._dump_with_inputs(args, kwargs, found, collector)
-                if not collector.found:
-                    return payload, list(found.keys), list(found.references.values())
-                if not resolve:
-                    return payload, [], list(collector.found.values())
-                release(payload, self.pool)  # a caller has swallowed what should have stopped it
+                if not resolve or not collector.found:
+                    return payload, list(found.keys), [*found.references.values(), *collector.found.values()]
+                payloads.release(payload, self.pool)  # a caller has swallowed what should have stopped it
             except _Nested:
                 pass
         found = arguments.find(args, kwargs)
@@ -206,7 +185,7 @@ class PickleCodec:
         outer = _local.collector  # not None when an argument submits tasks while it is pickled
         _local.collector = collector
         try:
-            return dump(obj, self.pool, scope=self.scope)
+            return payloads.dump(obj, self.pool, scope=self.scope)
         finally:
             _local.collector = outer
 
@@ -216,7 +195,7 @@ class PickleCodec:
         if not can_change(value):
             return self.dump_call(args, {}, False)
         collector = InputCollector(stops=False)
-        return as_private(self._dump(value, collector)), [], list(collector.found.values())
+        return payloads.as_private(self._dump(value, collector)), [], list(collector.found.values())
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
         """Return a payload of a call with values of inputs; finds further futures."""
@@ -225,21 +204,21 @@ class PickleCodec:
     def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the inverse of ``dump_call``, with values for the keys."""
         if not inputs:  # then the payload asks for none
-            obj = load(payload)
+            obj = payloads.load(payload)
         else:
             outer = _local.inputs
             _local.inputs = inputs
             try:
-                obj = load(payload)
+                obj = payloads.load(payload)
             finally:
                 _local.inputs = outer
-        if type(payload) is not bytes and is_private(payload):
+        if type(payload) is not bytes and payloads.is_private(payload):
             return (obj,), {}
         if type(obj) is list:
             return obj[0], obj[1]
         return obj, {}
 
-    call_size = staticmethod(payload_size)
+    call_size = staticmethod(payloads.payload_size)
 
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
         """Return a payload of a result, or None if not pickled yet; and its size.
@@ -251,20 +230,20 @@ class PickleCodec:
         if keep:
             return None, sizeof(value)
         if value is None:
-            return NONE, 1
+            return payloads.NONE, 1
         size = flat_size(value)
         if size is not None and size > INLINE_BYTES:
             return None, size
         if type(value) in _PLAIN_TYPES:
             data = pickle.dumps(value, PROTOCOL)
             return data, len(data)
-        data, buffers = dumps_apart(value)
+        data, buffers = pickling.dumps_apart(value)
         return None if buffers else data, len(data) + sum([buffer.nbytes for buffer in buffers])
 
     dump_error = staticmethod(exceptions.dump_error)
-    load = staticmethod(load)
+    load = staticmethod(payloads.load)
     load_error = staticmethod(exceptions.load_error)
 
     def release(self, payload: Payload) -> None:
-        """See ``release``."""
-        release(payload, self.pool)
+        """See ``payloads.release``."""
+        payloads.release(payload, self.pool)
