@@ -101,20 +101,19 @@ def make_certificates(folder: str, hosts: Sequence[str], authority: str | None =
             )
     maker = _find_maker()
     with tempfile.TemporaryDirectory(dir=folder) as draft:  # of mode 0700
-        if authority is not None and os.path.exists(os.path.join(authority, AUTHORITY_KEY)):
-            key = os.path.join(authority, AUTHORITY_KEY)
+        signer = draft
+        if authority is not None and os.path.exists(key := os.path.join(authority, AUTHORITY_KEY)):
             check_is_private(key, os.stat(key), "Make a new authority in another folder, and new sets by it")
-            maker.sign(draft, authority, names)
+            signer = authority
         else:
             maker.make_authority(draft)
-            maker.sign(draft, draft, names)
-            if authority is not None:
-                make_private_folder(authority)
-                for name in (AUTHORITY, AUTHORITY_KEY):
-                    _put(os.path.join(draft, name), os.path.join(authority, name))
-        source = draft if os.path.exists(os.path.join(draft, AUTHORITY)) else str(authority)
-        for name in _SET:
-            _put(os.path.join(source if name == AUTHORITY else draft, name), os.path.join(folder, name))
+        maker.sign(draft, signer, names)
+        if authority is not None and signer == draft:
+            make_private_folder(authority)
+            for name in (AUTHORITY, AUTHORITY_KEY):
+                _put(os.path.join(draft, name), os.path.join(authority, name))
+        for source, name in ((signer, AUTHORITY), (draft, CERTIFICATE), (draft, KEY)):
+            _put(os.path.join(source, name), os.path.join(folder, name))
     return files_in(folder)
 
 

@@ -211,5 +211,4 @@ class ZmqTransport:
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
         """See ``registry.Transport``."""
-        split_host_and_port(rest)
         return ZmqListener(rest, loop, security, on_connection)
