@@ -76,10 +76,7 @@ def copied(error: BaseException) -> BaseException:
     returned itself.
     """
     try:
-        if _pickles_as_builtin(type(error)):
-            new = make(*take(error), members_of(error))
-        else:
-            new = copy.copy(error)
+        new = make(*take(error), members_of(error)) if _pickles_as_builtin(type(error)) else copy.copy(error)
         if type(new) is not type(error) or new is error:
             return error
         set_notes(new, notes(error))

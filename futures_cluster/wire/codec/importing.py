@@ -94,9 +94,8 @@ def _is_on_path(module: Any) -> bool:
     top = module.__name__.partition(".")[0]
     if type(origin) is not str:
         return False
-    for entry in sys.path:
-        if type(entry) is str and entry and origin.startswith(entry):
-            rest = origin[len(entry) :].lstrip("/")
-            if rest.startswith((f"{top}/", f"{top}.")):
-                return True
-    return False
+    return any(
+        origin[len(entry) :].lstrip("/").startswith((f"{top}/", f"{top}."))
+        for entry in sys.path
+        if type(entry) is str and entry and origin.startswith(entry)
+    )

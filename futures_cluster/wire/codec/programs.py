@@ -329,15 +329,12 @@ if hasattr(os, "register_at_fork"):
 def get(token: str) -> Program:
     """Return the program of a token."""
     program = _programs.get(token)
-    if program is None:
-        of_home = _programs.get(token.partition(":")[0])
-        if of_home is not None and of_home.is_home:
-            return of_home
-        with _lock:
-            program = _programs.get(token)
-            if program is None:
-                program = _programs[token] = Program(token, is_home=False)
-    return program
+    if program is not None:
+        return program
+    of_home = _programs.get(token.partition(":")[0])
+    if of_home is not None and of_home.is_home:
+        return of_home
+    return _programs.setdefault(token, Program(token, is_home=False))  # another thread may be faster
 
 
 def known() -> list[Program]:

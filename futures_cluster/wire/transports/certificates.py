@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from futures_cluster.wire.private_files import check_is_private, make_private_folder
@@ -120,8 +121,8 @@ def make_certificates(folder: str, hosts: Sequence[str], authority: str | None =
 def _put(source: str, target: str) -> None:
     """Copy a file to a place where there is none, with mode 0600."""
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(fd, "wb") as copy, open(source, "rb") as original:
-        copy.write(original.read())
+    with open(fd, "wb") as copy:
+        copy.write(Path(source).read_bytes())
 
 
 def _find_maker() -> Any:
@@ -167,8 +168,7 @@ class _Cryptography:
         from cryptography.hazmat.primitives import serialization
         from cryptography.x509.oid import ExtendedKeyUsageOID
 
-        with open(os.path.join(authority, AUTHORITY_KEY), "rb") as file:
-            authority_key: Any = serialization.load_pem_private_key(file.read(), None)
+        authority_key: Any = serialization.load_pem_private_key(Path(authority, AUTHORITY_KEY).read_bytes(), None)
         alternatives = [x509.DNSName(host) if isinstance(host, str) else x509.IPAddress(host) for host in hosts]
         extensions = [
             (x509.BasicConstraints(ca=False, path_length=None), True),
@@ -209,10 +209,9 @@ class _Cryptography:
         for extension, is_critical in extensions:
             builder = builder.add_extension(extension, is_critical)
         pem = serialization.Encoding.PEM
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(builder.sign(signer, hashes.SHA256()).public_bytes(pem))
-        with open(os.path.join(folder, key_name), "wb") as file:
-            file.write(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        Path(folder, name).write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(pem))
+        Path(folder, key_name).write_bytes(private)
 
     def _usage(self, *allowed: str) -> Any:
         from cryptography import x509
@@ -277,10 +276,9 @@ class _Openssl:
         )
 
     def _configure(self, folder: str, name: str, alternatives: str) -> str:
-        path = os.path.abspath(os.path.join(folder, f"{name}.cnf"))
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(_CONFIGURATION.format(name=name, alternatives=alternatives))
-        return path
+        path = Path(folder, f"{name}.cnf").absolute()
+        path.write_text(_CONFIGURATION.format(name=name, alternatives=alternatives), encoding="utf-8")
+        return str(path)
 
     def _run(self, folder: str, *arguments: str) -> None:
         done = subprocess.run(

@@ -76,19 +76,16 @@ async def shake_hands(
     """
     data = machine.start()
     while True:
-        if data:
-            try:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # what it said before that may say why
+            if data:
                 await send(data)
-            except (ConnectionResetError, BrokenPipeError):
-                pass  # what it said before it hung up may say why
         if machine.error is not None:
             raise machine.error
         if machine.done:
             return make()
-        try:
+        came = b""
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             came = await receive()
-        except (ConnectionResetError, BrokenPipeError):
-            came = b""
         if not came:
             raise handshake.hung_up("it", mismatch)
         data = machine.receive(came)

@@ -193,9 +193,8 @@ class TlsTransport(TcpTransport):
                 lambda data: call(tls.send, data),
                 lambda: TlsConnection(tls, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
             )
-        except ssl.SSLError as error:
+        except BaseException as error:
             tls.close()
-            raise _describe(error, other) from None
-        except BaseException:
-            tls.close()
+            if isinstance(error, ssl.SSLError):
+                raise _describe(error, other) from None
             raise
