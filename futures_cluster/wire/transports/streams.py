@@ -55,16 +55,26 @@ def _host_identity(users: tuple[int, ...], groups: tuple[int, ...]) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-# ---------------------------------------------------------------- the handshake on a socket
+# ---------------------------------------------------------------- the handshake
+
+
+def new_connector(security: Security, meant: bytes) -> handshake.Connector:
+    """Make the part of the side that connects, and means a listener of this audience."""
+    nonce = os.urandom(handshake.NONCE_BYTES)
+    return handshake.Connector(security.secret, nonce, host_identity(), meant, security.insecure)
+
+
+def new_acceptor(security: Security, answers_to: frozenset[bytes]) -> handshake.Acceptor:
+    """Make the part of the side that listens, and answers to these audiences."""
+    return handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), answers_to)
 
 
 async def shake_hands(
     machine: handshake.Handshake,
     receive: Callable[[], Any],
     send: Callable[[bytes], Any],
-    make: Callable[[], SocketConnection],
     mismatch: str = "",
-) -> SocketConnection:
+) -> None:
     """Run a handshake by these ways to receive and to send.
 
     A peer that hangs up may do so because of a mismatch, which the error names then.
@@ -82,7 +92,7 @@ async def shake_hands(
         if machine.error is not None:
             raise machine.error
         if machine.done:
-            return make()
+            return
         came = b""
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             came = await receive()
@@ -180,19 +190,19 @@ class StreamTransport:
         SocketConnection
             A connection, not started.
         """
-        return await shake_hands(
+        await shake_hands(
             machine,
             lambda: loop.sock_recv(sock, handshake.MAX_BYTES),
             lambda data: loop.sock_sendall(sock, data),
-            lambda: self.connection(
-                sock,
-                loop,
-                left_over=machine.left_over,
-                same_host=machine.same_host,
-                peer=peer,
-                keys=machine.session_keys() if self.authenticates_frames else None,
-            ),
             self.mismatch,
+        )
+        return self.connection(
+            sock,
+            loop,
+            left_over=machine.left_over,
+            same_host=machine.same_host,
+            peer=peer,
+            keys=machine.session_keys() if self.authenticates_frames else None,
         )
 
     def audience(self, sock: socket.socket, identity: str) -> bytes:
@@ -246,8 +256,7 @@ class StreamTransport:
         Acceptor
             A machine in its first state.
         """
-        answers_to = self.audiences(sock, identity)
-        return handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), answers_to)
+        return new_acceptor(security, self.audiences(sock, identity))
 
     def split(self, rest: str) -> tuple[str, str]:
         """Split an address into the place and the listener's identity.
@@ -313,10 +322,7 @@ class StreamTransport:
         sock = await self.open_socket(rest, loop)
         try:
             self.prepare_socket(sock)
-            meant = self.audience(sock, identity)
-            machine = handshake.Connector(
-                security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant, security.insecure
-            )
+            machine = new_connector(security, self.audience(sock, identity))
             return await self.shake_hands_on(sock, machine, loop, security, f"{self.scheme}://{rest}")
         except BaseException:
             sock.close()

@@ -187,12 +187,8 @@ class TlsTransport(TcpTransport):
                 await call(tls.do_handshake)
             except (ConnectionResetError, BrokenPipeError):  # the system says so when the peer leaves bytes unread
                 raise _hung_up(other) from None
-            return await shake_hands(
-                machine,
-                lambda: call(tls.recv, handshake.MAX_BYTES),
-                lambda data: call(tls.send, data),
-                lambda: TlsConnection(tls, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
-            )
+            await shake_hands(machine, lambda: call(tls.recv, handshake.MAX_BYTES), lambda data: call(tls.send, data))
+            return TlsConnection(tls, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer)
         except BaseException as error:
             tls.close()
             if isinstance(error, ssl.SSLError):

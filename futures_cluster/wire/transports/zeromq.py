@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import socket
 from typing import Any
 
@@ -28,7 +27,7 @@ from futures_cluster.wire.transports import admission, registry
 from futures_cluster.wire.transports.listeners import HandshakingListener
 from futures_cluster.wire.transports.registry import Listener, OnConnection, Security
 from futures_cluster.wire.transports.sockets import ignore
-from futures_cluster.wire.transports.streams import host_identity
+from futures_cluster.wire.transports.streams import new_acceptor, new_connector
 from futures_cluster.wire.transports.tcp import join_host_and_port, resolve, split_host_and_port
 from futures_cluster.wire.transports.zeromq_connection import ZmqConnection, contexts, set_options
 
@@ -125,12 +124,9 @@ class ZmqListener(HandshakingListener):
         return frozenset([audience.of_identity(self._identity), *[audience.of_address((each, port)) for each in hosts]])
 
     async def _admit(self, connection: ZmqConnection, source: str) -> None:
-        machine = handshake.Acceptor(
-            self._security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), self._audiences()
-        )
         try:
             async with asyncio.timeout(registry.TIMEOUT_S):
-                await connection.shake_hands(machine)
+                await connection.shake_hands(new_acceptor(self._security, self._audiences()))
         except OSError as error:
             self._refused(source, source, error)
             # Closing drops what is unsent, and ZeroMQ does not say when the refusal is: the other side hangs up first.
@@ -174,11 +170,7 @@ class ZmqTransport:
         connection = ZmqConnection(loop, f"zmq://{rest}")
         try:
             connection.sock.connect(f"tcp://{door.rpartition(':')[0]}:{port}")
-            await connection.shake_hands(
-                handshake.Connector(
-                    security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant, security.insecure
-                )
-            )
+            await connection.shake_hands(new_connector(security, meant))
             return connection
         except BaseException:
             connection.close()
