@@ -209,13 +209,9 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             value = programs.bound(space, name)
             if value is not MISSING or not hasattr(builtins, name):
                 used[module, name] = None
-            if type(value) is ModuleType and not importable(value.__name__):
-                other = program_of_module(value)
-                if other is program:
-                    used.update(
-                        dict.fromkeys((value.__name__, each) for each in names.attributes if each in vars(value))
-                    )
-        self.needs.setdefault(program, {})
+            is_ours = type(value) is ModuleType and not importable(value.__name__)
+            if is_ours and program_of_module(value) is program:
+                used.update(dict.fromkeys((value.__name__, each) for each in names.attributes if each in vars(value)))
         for annotation in annotations_of(function).values():
             if type(annotation) is str:
                 used.update(dict.fromkeys((module, name) for name in names_in(annotation) if name in space))
