@@ -158,7 +158,7 @@ class _Packer:
 _packers: list[_Packer] = []
 
 
-def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
+def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
     """Pack messages into one frame: its bytes, and the buffers behind them.
 
     Raises
@@ -170,15 +170,9 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
     --------
     >>> from futures_cluster.messages import Data
     >>> frame, buffers = pack([Data(1, [("k", (b"a pickle", ("raw", [Buffer(b"large")])))])])
-    >>> buffers[0].tobytes(), b"large" in frame
+    >>> buffers[0].memory.tobytes(), b"large" in frame
     (b'large', False)
     """
-    frame, buffers = pack_whole(messages)
-    return frame, [buffer.memory for buffer in buffers] if buffers else ()
-
-
-def pack_whole(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
-    """Pack messages as ``pack`` does, with the buffers as they are in these."""
     rows = [_GETTERS[type(message)](message) for message in messages]
     try:
         packer = _packers.pop()

@@ -20,7 +20,7 @@ from tests.gate import wait_until
 
 def as_fetched(value: object) -> payloads.Payload:
     head, buffers = frames.pack([m.Data(1, [("k", payloads.dump(value, None))])])
-    ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
+    ((message,),) = frames.FrameParser().feed(head + b"".join(buffer.memory for buffer in buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 
 

@@ -85,7 +85,7 @@ batches = st.lists(any_message, max_size=4)
 def pack(batch: list[m.Message]) -> bytes:
     """A whole frame."""
     head, buffers = frames.pack(batch)
-    return head + b"".join(buffers)
+    return head + b"".join(buffer.memory for buffer in buffers)
 
 
 def frame_of(body: bytes, lengths: tuple[int, ...] = (), buffers: bytes = b"") -> bytes:
@@ -323,7 +323,7 @@ def views(batch: list[m.Message]) -> list[bytes]:
 def test_buffers_are_not_copied_by_the_sender() -> None:
     content = bytearray(b"x" * 1000)
     head, parts = frames.pack([with_buffers(bytes(5), content)])
-    assert parts[1].obj is content
+    assert parts[1].memory.obj is content
     assert len(head) < 100
 
 
@@ -352,7 +352,7 @@ def test_buffers_are_read_into_memory_of_their_own(size: int) -> None:
 def test_what_arrived_is_passed_on_without_a_copy() -> None:
     (batch,) = feed(frames.FrameParser(), pack([with_buffers(b"y" * 1000)]))
     _, parts = frames.pack(batch)
-    parts[0][:1] = b"z"
+    parts[0].memory[:1] = b"z"
     assert views(batch) == [b"z" + b"y" * 999]
 
 
@@ -454,7 +454,7 @@ def test_threads_and_failures_do_not_mix_what_is_packed() -> None:
     with pytest.raises(NotSendable):
         frames.pack([with_buffers(b"a"), m.DropData([object()])])
     _, parts = frames.pack([with_buffers(b"b")])
-    assert [part.tobytes() for part in parts] == [b"b"]
+    assert [part.memory.tobytes() for part in parts] == [b"b"]
     kept = len(frames._packers)
     large = pack([m.Data(1, (("k", b"x" * (2 * frames._MAX_KEPT_BYTES)),))])
     assert len(frames._packers) < kept  # its memory is gone

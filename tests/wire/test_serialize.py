@@ -42,7 +42,7 @@ def pool() -> Iterator[shm.SegmentPool]:
 def travel(payload: Any) -> Any:
     """As a frame would carry it."""
     head, buffers = frames.pack([m.Data(1, [("k", payload)])])
-    ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
+    ((message,),) = frames.FrameParser().feed(head + b"".join(buffer.memory for buffer in buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 
 

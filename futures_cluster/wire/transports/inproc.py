@@ -45,9 +45,9 @@ class DirectConnection(BaseConnection):
 
     def send(self, messages: Iterable[Message]) -> None:
         """See ``registry.Connection``."""
-        head, views = frames.pack(messages)
-        body = head[frames.HEAD.size + 8 * len(views) :]
-        frame = body, [Buffer(copy_of(view), arrived=True) for view in views]
+        head, buffers = frames.pack(messages)
+        body = head[frames.HEAD.size + 8 * len(buffers) :]
+        frame = body, [Buffer(copy_of(buffer.memory), arrived=True) for buffer in buffers]
         with self._lock:
             if self.closed:
                 return

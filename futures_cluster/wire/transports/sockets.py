@@ -201,7 +201,7 @@ class SocketConnection(BaseConnection):
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send messages in one frame, from any thread; drops them after the end."""
-        data, buffers = frames.pack_whole(messages)
+        data, buffers = frames.pack(messages)
         parts: Sequence[Any] = [buffer.memory for buffer in buffers] if buffers else ()
         with self._lock:
             if self.closed:

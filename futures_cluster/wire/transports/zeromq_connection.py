@@ -23,6 +23,7 @@ from futures_cluster import locks
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake
 from futures_cluster.wire.authenticator import SealedBuffers
+from futures_cluster.wire.codec.buffers import Buffer
 from futures_cluster.wire.transports.sockets import BaseConnection, ignore
 
 #: Maximum size of a piece, which is a message of ZeroMQ.
@@ -100,15 +101,16 @@ class ZmqConnection(BaseConnection):
 
     def send(self, messages: Iterable[Message]) -> None:
         """See ``registry.Connection``."""
-        self.send_bytes(*(frames.pack if self._seal is None else frames.pack_whole)(messages))
+        self.send_bytes(*frames.pack(messages))
 
-    def send_bytes(self, head: bytes, views: Sequence[Any] = ()) -> None:
+    def send_bytes(self, head: bytes, buffers: Sequence[Buffer] = ()) -> None:
         """Put bytes into the outbox; from any thread."""
         with self._lock:
             if self.closed or self._lost:
                 return
+            views: Sequence[Any] = [buffer.memory for buffer in buffers]
             if self._seal is not None:
-                head, views = self._seal(head, views)
+                head, views = self._seal(head, buffers)
             for view in (memoryview(head), *views):
                 if type(view) is SealedBuffers:
                     self._outbox.append(view)
