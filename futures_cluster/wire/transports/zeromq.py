@@ -76,8 +76,7 @@ class ZmqListener(HandshakingListener):
             set_options(self._door)
             self._door.bind(f"tcp://{rest}" if not rest.endswith(":0") else f"tcp://{rest[:-2]}:*")
         except zmq.ZMQError as error:
-            self._door.close(0)
-            self._context.term()
+            self._context.destroy(0)
             raise OSError(f"cannot listen at zmq://{rest}: {error}") from None
         self._bound = _bound_to(self._door)
         address, identity = f"zmq://{join_host_and_port(self._bound)}", audience.own_identity(self._bound[1])
@@ -148,8 +147,7 @@ class ZmqListener(HandshakingListener):
         for connection in list(self._hanging_up):
             self._forget(connection)
         self._loop.remove_reader(self._fd)
-        self._door.close(0)
-        self._context.term()
+        self._context.destroy(0)
 
 
 class ZmqTransport:

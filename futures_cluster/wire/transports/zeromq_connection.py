@@ -89,7 +89,7 @@ class ZmqConnection(BaseConnection):
             opened.callback(self._monitor.close, 0)
             opened.callback(self.sock.disable_monitor)
             self._fds = [self.sock.getsockopt(zmq.FD), self._monitor.getsockopt(zmq.FD)]
-            opened.pop_all()
+            self._opened = opened.pop_all()
         loop.add_reader(self._fds[0], self._pump)
         loop.add_reader(self._fds[1], self._watch)
         self._watch()  # a descriptor tells nothing of a socket that was never asked
@@ -170,10 +170,7 @@ class ZmqConnection(BaseConnection):
     def _give_up(self) -> None:
         for fd in self._fds:
             self._loop.remove_reader(fd)
-        self.sock.disable_monitor()
-        self._monitor.close(0)
-        self.sock.close(0)
-        contexts.give_back()
+        self._opened.close()
 
     async def shake_hands(self, machine: handshake.Handshake) -> None:
         """Pass the handshake; the connection is ready to be started then.
