@@ -133,6 +133,7 @@ class Handshake:
         if secret is not None and not secret:
             raise ValueError("the secret is empty")
         self._secret = secret
+        self._flags = 0 if secret is None else _HAS_SECRET
         self._nonce = nonce
         self._host = host
         self._buffer = b""
@@ -188,9 +189,6 @@ class Handshake:
 
     def _message(self, kind: int, flags: int = 0, content: bytes = b"") -> bytes:
         return _HEAD.pack(MAGIC, VERSION, kind, flags) + content
-
-    def _flags(self) -> int:
-        return _HAS_SECRET if self._secret is not None else 0
 
     def _proof(self, side: bytes) -> bytes:
         return hmac.digest(self._secret or b"", side + self._transcript, "sha256")
@@ -261,13 +259,13 @@ class Connector(Handshake):
 
     def start(self) -> bytes:
         """Return the opening."""
-        opening = self._message(_OPENING, self._flags(), self._nonce + self._audience + self._host)
+        opening = self._message(_OPENING, self._flags, self._nonce + self._audience + self._host)
         self._transcript = opening
         self._awaited = {_CHALLENGE: self._challenged, _REFUSAL: self._refused}
         return opening
 
     def _challenged(self, flags: int, message: bytes) -> bytes:
-        if flags & _HAS_SECRET != self._flags():
+        if flags & _HAS_SECRET != self._flags:
             # An honest acceptor would have refused; without this check a false one could do without the secret.
             reason = SECRET_UNKNOWN if self._secret is not None else SECRET_NEEDED
             return self._refused(reason, b"")
@@ -322,7 +320,7 @@ class Acceptor(Handshake):
         self._awaited = {_OPENING: self._opened}
 
     def _opened(self, flags: int, message: bytes) -> bytes:
-        if flags & _HAS_SECRET != self._flags():
+        if flags & _HAS_SECRET != self._flags:
             if self._secret is not None:
                 return self._fail(AuthenticationError("it has no secret"), SECRET_NEEDED)
             return self._fail(AuthenticationError("it has a secret, and there is none here"), SECRET_UNKNOWN)
@@ -335,7 +333,7 @@ class Acceptor(Handshake):
                 ),
                 OTHER_AUDIENCE,
             )
-        challenge = self._message(_CHALLENGE, self._flags(), self._nonce + self._host)
+        challenge = self._message(_CHALLENGE, self._flags, self._nonce + self._host)
         self._transcript = message + challenge
         self._compare_hosts(message)
         self._awaited = {_PROOF: self._proved}

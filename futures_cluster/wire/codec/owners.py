@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from futures_cluster.wire.codec import importing, programs
-from futures_cluster.wire.codec.importing import importable
 from futures_cluster.wire.codec.main_modules import canonical
 from futures_cluster.wire.codec.programs import MISSING, Program
 
@@ -61,7 +60,11 @@ def owner_of_namespace(space: dict[str, Any], module: str | None) -> tuple[Progr
         return found
     loaded = sys.modules.get(module or "")
     # With ``spec_from_file_location`` a module need not be in ``sys.modules``: its functions know its name.
-    if module is None or space.get("__name__") != module or (type(loaded) is ModuleType and importable(module)):
+    if (
+        module is None
+        or space.get("__name__") != module
+        or (type(loaded) is ModuleType and importing.importable(module))
+    ):
         return None
     if type(loaded) is ModuleType and vars(loaded) is not space:
         return None

@@ -86,9 +86,7 @@ _FLAT: dict[tuple[str, str], Callable[[Any], int]] = {
     ("pandas", "Index"): _index,
     **{("scipy", f"{layout}_{kind}"): _sparse for layout in ("csr", "csc", "coo") for kind in ("matrix", "array")},
     ("pyarrow", "Table"): lambda x: int(x.nbytes),
-    ("builtins", "bytes"): sys.getsizeof,
-    ("builtins", "bytearray"): sys.getsizeof,
-    ("builtins", "str"): sys.getsizeof,
+    **{("builtins", name): sys.getsizeof for name in ("bytes", "bytearray", "str")},
 }
 #: Looked for among the bases of a class, too; what derives from them may hold things that do not pickle.
 _BASES: dict[tuple[str, str], Callable[[Any], int]] = {

@@ -78,9 +78,7 @@ class HandshakingListener:
     def _passed(self, connection: Connection) -> None:
         """Hand over a connection, at the end of its handshake's task."""
         if self._security.secret is not None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._under_way.passed(task)
+            self._under_way.passed(asyncio.current_task())
         if self._closed:
             connection.close()
         else:

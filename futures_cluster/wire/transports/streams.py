@@ -196,14 +196,9 @@ class StreamTransport:
             lambda data: loop.sock_sendall(sock, data),
             self.mismatch,
         )
-        return self.connection(
-            sock,
-            loop,
-            left_over=machine.left_over,
-            same_host=machine.same_host,
-            peer=peer,
-            keys=machine.session_keys() if self.authenticates_frames else None,
-        )
+        keys = machine.session_keys() if self.authenticates_frames else None
+        left_over, same_host = machine.left_over, machine.same_host
+        return self.connection(sock, loop, left_over=left_over, same_host=same_host, peer=peer, keys=keys)
 
     def audience(self, sock: socket.socket, identity: str) -> bytes:
         """Return the listener that the connector of this socket means.
