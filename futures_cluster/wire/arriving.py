@@ -92,10 +92,8 @@ class ArrivingBuffers:
 
     def _add(self, memory: memoryview) -> None:
         """Take a buffer that is complete, or the tag behind the last one."""
-        if self._opener is None or self._is_at_the_tag():
-            self.whole.append(Buffer(memory, arrived=True))
-        else:
-            self.whole.append(Buffer(memory, arrived=True, digest=self._opener.end_buffer()))
+        digest = b"" if self._opener is None or self._is_at_the_tag() else self._opener.end_buffer()
+        self.whole.append(Buffer(memory, arrived=True, digest=digest))
 
     def _is_at_the_tag(self) -> bool:
         return len(self.whole) == len(self._lengths) - 1

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from futures_cluster.errors import AuthenticationError
@@ -27,8 +27,6 @@ from futures_cluster.wire.codec.buffers import Buffer
 TAG_BYTES = 16
 #: Length of the part of a frame that has a tag of its own, see ``frames.HEAD``.
 HEAD_BYTES = 12
-#: Buffers are hashed in pieces of this size, just before each is sent: it is still in the processor's cache then.
-PIECE_BYTES = 2**20
 #: Number of buffers that one call of ``SealedBuffers.take`` returns at most.
 _MAX_VIEWS = 48
 _EMPTY = hashlib.sha256().digest()
@@ -52,7 +50,7 @@ class SealedBuffers:
         self._hash: Any = None  # of the same, if it is not known
         self.nbytes: int = sum(map(len, buffers)) + TAG_BYTES
 
-    def take(self, most_bytes: int = PIECE_BYTES) -> list[memoryview]:
+    def take(self, most_bytes: int) -> list[memoryview]:
         """Hash and return up to ``most_bytes``; the tag comes last and alone."""
         taken: list[memoryview] = []
         left = most_bytes
@@ -165,17 +163,3 @@ class Opener:
                 f"frame {self._number} of the connection has a wrong authentication tag: a third party changed, added, "
                 "removed or repeated bytes on the way; the connection was closed, and nothing of the frame was used"
             )
-
-
-class Session:
-    """The tags of both directions of one connection.
-
-    Parameters
-    ----------
-    keys : tuple of bytes
-        Key of what this side sends, key of what it receives; see ``handshake.Handshake.session_keys``.
-    """
-
-    def __init__(self, keys: tuple[bytes, bytes]) -> None:
-        self.seal: Callable[[bytes, Sequence[Buffer]], tuple[bytes, Sequence[SealedBuffers]]] = Sealer(keys[0]).seal
-        self.opener: Opener = Opener(keys[1])

@@ -11,6 +11,7 @@ outer shape of payloads only. A receiver can take apart and pass on a checked me
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -92,15 +93,15 @@ def _are_plain(values: Iterable[Any]) -> str:
     return "" if is_plain(values) else "holds what is no plain value, or too many levels of them"
 
 
-def _are_texts(values: Iterable[Any]) -> str:
-    """Return what is wrong with values that must be texts; "" if nothing is."""
-    wrong = set(map(type, values)) - {str}
-    return f"holds {wrong.pop().__name__}, where a text must be" if wrong else ""
+def _are_of(kind: type, what: str, values: Iterable[Any]) -> str:
+    """Return what is wrong with values that must be of one type; "" if nothing is."""
+    wrong = set(map(type, values)) - {kind}
+    return f"holds {wrong.pop().__name__}, where {what} must be" if wrong else ""
 
 
-def _are_bytes(values: Iterable[Any]) -> str:
-    wrong = set(map(type, values)) - {bytes}
-    return f"holds {wrong.pop().__name__}, where bytes must be" if wrong else ""
+_are_texts = partial(_are_of, str, "a text")
+_are_bytes = partial(_are_of, bytes, "bytes")
+_are_whole = partial(_are_of, int, "a whole number")
 
 
 def _are_counts(values: Iterable[Any]) -> str:
@@ -110,11 +111,6 @@ def _are_counts(values: Iterable[Any]) -> str:
     return ""
 
 
-def _are_whole(values: Iterable[Any]) -> str:
-    wrong = set(map(type, values)) - {int}
-    return f"holds {wrong.pop().__name__}, where a whole number must be" if wrong else ""
-
-
 def _are_amounts(values: Iterable[Any], most: float = MAX_AMOUNT) -> str:
     for value in values:
         if type(value) not in (float, int) or not 0 <= value <= most:  # NaN neither
@@ -122,8 +118,7 @@ def _are_amounts(values: Iterable[Any], most: float = MAX_AMOUNT) -> str:
     return ""
 
 
-def _are_durations(values: Iterable[Any]) -> str:
-    return _are_amounts(values, MAX_DURATION_S)
+_are_durations = partial(_are_amounts, most=MAX_DURATION_S)
 
 
 def _are_keys(values: Iterable[Any]) -> str:
@@ -178,16 +173,12 @@ RANGES: dict[tuple[type[Message], str], tuple[float, float]] = {
     (m.DataAdded, "duration_s"): (0, MAX_DURATION_S),
 }
 
-_scalars: dict[type[Message], tuple[tuple[str, float, float], ...]] = {}
 
-
+@cache
 def _scalars_of(cls: type[Message]) -> tuple[tuple[str, float, float], ...]:
     """Return the fields of a kind of message that are numbers: name, least, most."""
-    found = _scalars.get(cls)
-    if found is None:
-        names = [name for name, kind in field_types(cls).items() if kind in ("int", "float")]
-        found = _scalars[cls] = tuple((name, *RANGES.get((cls, name), (0, _MOST))) for name in names)
-    return found
+    names = [name for name, kind in field_types(cls).items() if kind in ("int", "float")]
+    return tuple((name, *RANGES.get((cls, name), (0, _MOST))) for name in names)
 
 
 def check(message: Message) -> None:
@@ -205,22 +196,20 @@ def check(message: Message) -> None:
         ...
     futures_cluster.errors.ProtocolError: SlotsChanged.slots must be from 0 to 2147483647, got -1
     """
-    cls = type(message)
+    cls: Any = type(message)
     for name, least, most in _scalars_of(cls):
         if not least <= getattr(message, name) <= most:
             value = shown(getattr(message, name))
             raise ProtocolError(f"{cls.__name__}.{name} must be from {least} to {most}, got {value}")
-    if cls in ROWS:
-        for name, columns in ROWS[cls].items():
-            rows = getattr(message, name)
-            for at, complain in columns if rows else ():
-                if complaint := complain([row[at] for row in rows]):
-                    raise ProtocolError(f"{cls.__name__}.{name} {complaint}")
+    for name, columns in ROWS.get(cls, {}).items():
+        rows = getattr(message, name)
+        for at, complain in columns if rows else ():
+            if complaint := complain([row[at] for row in rows]):
+                raise ProtocolError(f"{cls.__name__}.{name} {complaint}")
     for name, complain in OPEN.get(cls, {}).items():
         if complaint := complain(getattr(message, name)):
             raise ProtocolError(f"{cls.__name__}.{name} {complaint}")
-    if cls in DICTS:
-        for name, complain in DICTS[cls].items():
-            values = getattr(message, name)
-            if complaint := _are_texts(values) or complain(values.values()):
-                raise ProtocolError(f"{cls.__name__}.{name} {complaint}")
+    for name, complain in DICTS.get(cls, {}).items():
+        values = getattr(message, name)
+        if complaint := _are_texts(values) or complain(values.values()):
+            raise ProtocolError(f"{cls.__name__}.{name} {complaint}")

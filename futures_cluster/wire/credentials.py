@@ -47,8 +47,10 @@ def secret_path() -> str:
     return os.path.join(config.user_folder(), _NAME)
 
 
-def find_secret() -> bytes | None:
+def find_secret(remedy: str = _THE_SCHEDULERS) -> bytes | None:
     """Return the secret; None if there is none.
+
+    ``remedy``: what to do about a file that cannot be read.
 
     Raises
     ------
@@ -57,11 +59,6 @@ def find_secret() -> bytes | None:
     InvalidSecret
         When this user cannot read it, or it is no text, or too short to be safe.
     """
-    return _find(_THE_SCHEDULERS)
-
-
-def _find(remedy: str) -> bytes | None:
-    """Return the secret or None; ``remedy`` is for a file that cannot be read."""
     told = config.secret_of_environment()
     if told is not None:
         return _check(told.encode("utf-8", "surrogateescape"), config.SECRET_VARIABLE, f"Set another: {_MAKE_ONE}")
@@ -81,7 +78,7 @@ def find_or_make_secret() -> bytes:
     OSError
         When the file cannot be written.
     """
-    found = _find(_INSTEAD)
+    found = find_secret(_INSTEAD)
     if found is not None:
         return found
     path = secret_path()

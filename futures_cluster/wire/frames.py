@@ -7,7 +7,7 @@ Covers: the frame and the check of what is in it. Does not cover: sockets, and w
 
 A frame holds a list of messages ``[code, field, ...]``; the code is the place of the class in
 ``messages.WIRE_MESSAGES``. Where a ``Buffer`` stood, the body has a mark, and the marks stand for the buffers in their
-order: buffers are sent from where they lie, and read into the memory where they stay (``FrameParser.space``).
+order: buffers are sent from where they lie, and read into the memory where they stay (``ArrivingBuffers``).
 
 The parser never raises for a frame that is cut off: it waits for the rest. A length over the limit raises before any
 memory is taken, and so does a body that would become much larger than it is (``weight``). A value which is not a known
@@ -158,7 +158,7 @@ class _Packer:
 _packers: list[_Packer] = []
 
 
-def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
+def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
     """Pack messages into one frame: its bytes, and the buffers behind them.
 
     Raises
@@ -170,15 +170,9 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
     --------
     >>> from futures_cluster.messages import Data
     >>> frame, buffers = pack([Data(1, [("k", (b"a pickle", ("raw", [Buffer(b"large")])))])])
-    >>> buffers[0].tobytes(), b"large" in frame
+    >>> buffers[0].memory.tobytes(), b"large" in frame
     (b'large', False)
     """
-    frame, buffers = pack_whole(messages)
-    return frame, [buffer.memory for buffer in buffers] if buffers else ()
-
-
-def pack_whole(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
-    """Pack messages as ``pack`` does, with the buffers as they are in these."""
     rows = [_GETTERS[type(message)](message) for message in messages]
     try:
         packer = _packers.pop()
@@ -281,14 +275,12 @@ def _options(values: Any) -> TaskOptions:
 class FrameParser:
     """Cuts a stream of bytes into frames.
 
-    Give ``feed`` what comes. While ``space`` is a view and not None, a large buffer is under way: the next bytes may as
-    well be read into that, without a detour; ``filled`` then takes how many there were. ``received_bytes`` counts all
-    that came.
+    Give ``feed`` what comes. While ``arriving`` is not None, a large buffer is under way: the next bytes may as well be
+    read into its ``prepared_space``, without a detour; ``filled`` then takes how many there were. ``received_bytes``
+    counts all that came.
 
     Parameters
     ----------
-    most_bytes, most_body_bytes, most_buffers : int
-        Limits of a frame.
     opener : Opener or None
         Checks the tags of frames, where they have any.
 
@@ -301,23 +293,13 @@ class FrameParser:
     [[DropData(keys=('k',))]]
     """
 
-    def __init__(
-        self,
-        most_bytes: int = MAX_BYTES,
-        most_body_bytes: int = MAX_BODY_BYTES,
-        most_buffers: int = MAX_BUFFERS,
-        opener: Opener | None = None,
-    ) -> None:
-        self.most_bytes = most_bytes
-        self.most_body_bytes = most_body_bytes
-        self.most_buffers = most_buffers
-        self.space: memoryview | None = None
+    def __init__(self, opener: Opener | None = None) -> None:
+        self.arriving: ArrivingBuffers | None = None  # of a frame whose body has come
         self.received_bytes: int = 0
         self._opener = opener
         self._tag_bytes = 0 if opener is None else 16
         self._buffer = bytearray()  # from the beginning of the next frame on
         self._head_checked = self._table_checked = False  # of this frame
-        self._arriving: ArrivingBuffers | None = None  # of a frame whose body has come
 
     def feed(self, data: bytes | memoryview) -> Iterable[list[Message]]:
         """Take bytes; iterate over the messages of each frame that they complete.
@@ -331,20 +313,20 @@ class FrameParser:
         """
         size = len(data)
         self.received_bytes += size
-        if self._arriving is None and not self._buffer and self._opener is None and size >= _HEAD_BYTES:
+        if self.arriving is None and not self._buffer and self._opener is None and size >= _HEAD_BYTES:
             length, count = HEAD.unpack_from(data)
-            if not count and _HEAD_BYTES + length == size and length <= self.most_body_bytes:
+            if not count and _HEAD_BYTES + length == size and length <= MAX_BODY_BYTES:
                 return (unpack(data[_HEAD_BYTES:]),)  # one whole frame, as is usual for a lone task
         return self._feed(data)
 
     def _feed(self, data: bytes | memoryview) -> Iterator[list[Message]]:
         buffer = self._buffer
-        if self._arriving is None:
+        if self.arriving is None:
             buffer += data
         else:
             view = memoryview(data)
-            buffer += view[self._fill(view) :]
-            if self.space is not None:
+            buffer += view[self.arriving.take(view) :]
+            if self.arriving.space is not None:
                 return
             yield self._complete()
         start, tag = 0, self._tag_bytes
@@ -353,16 +335,16 @@ class FrameParser:
                 if tag and not self._head_checked:
                     self._check_head(start)
                 length, count = HEAD.unpack_from(buffer, start + tag)
-                if length > self.most_body_bytes:
-                    raise ProtocolError(f"a body of {length} bytes is over the limit of {self.most_body_bytes}")
+                if length > MAX_BODY_BYTES:
+                    raise ProtocolError(f"a body of {length} bytes is over the limit of {MAX_BODY_BYTES}")
                 body_at = start + tag + _HEAD_BYTES
                 if count:
                     stop = self._begin_buffers(body_at, length, count)
-                    if not stop:
+                    if self.arriving is None:
                         break
                     with memoryview(buffer) as view, view[stop:] as rest:
-                        start = stop + self._fill(rest)
-                    if self.space is not None:
+                        start = stop + self.arriving.take(rest)
+                    if self.arriving.space is not None:
                         break
                     yield self._complete()
                     continue
@@ -381,18 +363,12 @@ class FrameParser:
             if start:
                 del buffer[:start]
 
-    def prepared_space(self) -> memoryview:
-        """Return ``space``, with its beginning ready to be written to."""
-        assert self._arriving is not None
-        return self._arriving.prepared_space()
-
     def filled(self, count: int) -> Iterator[list[Message]]:
-        """Note how many bytes were read into ``space``; see ``feed``."""
-        assert self._arriving is not None
+        """Note how many bytes were read into the space of ``arriving``; see ``feed``."""
+        assert self.arriving is not None
         self.received_bytes += count
-        self._arriving.advance(count)
-        self.space = self._arriving.space
-        if self.space is None:
+        self.arriving.advance(count)
+        if self.arriving.space is None:
             yield self._complete()
 
     def _check_head(self, start: int) -> None:
@@ -407,8 +383,8 @@ class FrameParser:
 
         0 if one has not come yet.
         """
-        if count > self.most_buffers:
-            raise ProtocolError(f"a frame with {count} buffers is over the limit of {self.most_buffers}")
+        if count > MAX_BUFFERS:
+            raise ProtocolError(f"a frame with {count} buffers is over the limit of {MAX_BUFFERS}")
         table_stop = table_at + _LENGTH_BYTES * count
         body_at = table_stop + self._tag_bytes
         stop = body_at + length
@@ -420,28 +396,21 @@ class FrameParser:
         if len(self._buffer) < stop:
             return 0
         lengths = struct.unpack_from(f"<{count}Q", self._buffer, table_at)
-        if (total := length + sum(lengths)) > self.most_bytes:
-            raise ProtocolError(f"a frame of {total} bytes is over the limit of {self.most_bytes}")
+        if (total := length + sum(lengths)) > MAX_BYTES:
+            raise ProtocolError(f"a frame of {total} bytes is over the limit of {MAX_BYTES}")
         with memoryview(self._buffer) as view, view[body_at:stop] as part:
             body = bytes(part)
         if self._opener is not None:
             self._head_checked = self._table_checked = False
             self._opener.update_body(body)
             lengths = (*lengths, self._tag_bytes)
-        self._arriving = ArrivingBuffers(body, lengths, self._opener)
+        self.arriving = ArrivingBuffers(body, lengths, self._opener)
         return stop
-
-    def _fill(self, data: memoryview) -> int:
-        """Give bytes to the buffers that are under way; return how many belong to these."""
-        assert self._arriving is not None
-        taken = self._arriving.take(data)
-        self.space = self._arriving.space
-        return taken
 
     def _complete(self) -> list[Message]:
         """Return the messages of a frame whose buffers have come."""
-        assert self._arriving is not None
-        arrived, self._arriving = self._arriving, None
+        assert self.arriving is not None
+        arrived, self.arriving = self.arriving, None
         if self._opener is not None:
             self._opener.check_end(arrived.whole.pop().memory)
         return unpack(arrived.body, arrived.whole)

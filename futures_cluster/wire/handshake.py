@@ -133,6 +133,7 @@ class Handshake:
         if secret is not None and not secret:
             raise ValueError("the secret is empty")
         self._secret = secret
+        self._flags = 0 if secret is None else _HAS_SECRET
         self._nonce = nonce
         self._host = host
         self._buffer = b""
@@ -170,14 +171,10 @@ class Handshake:
         if self.done:
             self.left_over = buffer[length:]
         elif len(buffer) > length and self.error is None:
-            return answer + self._more(buffer[length:])
+            if _REFUSAL in self._awaited:  # perhaps it is one
+                return answer + self.receive(buffer[length:])
+            self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)
         return answer
-
-    def _more(self, data: bytes) -> bytes:
-        """Return what came with the message before: perhaps a refusal."""
-        if _REFUSAL in self._awaited:
-            return self.receive(data)
-        return self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)
 
     def _check_head(self, buffer: bytes) -> bytes:
         """Return magic and version, as far as they have come."""
@@ -192,9 +189,6 @@ class Handshake:
 
     def _message(self, kind: int, flags: int = 0, content: bytes = b"") -> bytes:
         return _HEAD.pack(MAGIC, VERSION, kind, flags) + content
-
-    def _flags(self) -> int:
-        return _HAS_SECRET if self._secret is not None else 0
 
     def _proof(self, side: bytes) -> bytes:
         return hmac.digest(self._secret or b"", side + self._transcript, "sha256")
@@ -265,17 +259,16 @@ class Connector(Handshake):
 
     def start(self) -> bytes:
         """Return the opening."""
-        opening = self._message(_OPENING, self._flags(), self._nonce + self._audience + self._host)
+        opening = self._message(_OPENING, self._flags, self._nonce + self._audience + self._host)
         self._transcript = opening
         self._awaited = {_CHALLENGE: self._challenged, _REFUSAL: self._refused}
         return opening
 
     def _challenged(self, flags: int, message: bytes) -> bytes:
-        if flags & _HAS_SECRET != self._flags():
+        if flags & _HAS_SECRET != self._flags:
             # An honest acceptor would have refused; without this check a false one could do without the secret.
             reason = SECRET_UNKNOWN if self._secret is not None else SECRET_NEEDED
-            self._refused(reason, b"")
-            return b""
+            return self._refused(reason, b"")
         self._transcript += message
         self._compare_hosts(message)
         self._awaited = {_WELCOME: self._welcomed, _REFUSAL: self._refused}
@@ -324,20 +317,10 @@ class Acceptor(Handshake):
     ) -> None:
         super().__init__(secret, nonce, host)
         self._audiences = audiences
-
-    def start(self) -> bytes:
-        """Return nothing: the connector begins."""
         self._awaited = {_OPENING: self._opened}
-        return b""
-
-    def receive(self, data: bytes) -> bytes:
-        """See ``Handshake``."""
-        if not self._awaited and not self.done and self.error is None:
-            self.start()
-        return super().receive(data)
 
     def _opened(self, flags: int, message: bytes) -> bytes:
-        if flags & _HAS_SECRET != self._flags():
+        if flags & _HAS_SECRET != self._flags:
             if self._secret is not None:
                 return self._fail(AuthenticationError("it has no secret"), SECRET_NEEDED)
             return self._fail(AuthenticationError("it has a secret, and there is none here"), SECRET_UNKNOWN)
@@ -350,7 +333,7 @@ class Acceptor(Handshake):
                 ),
                 OTHER_AUDIENCE,
             )
-        challenge = self._message(_CHALLENGE, self._flags(), self._nonce + self._host)
+        challenge = self._message(_CHALLENGE, self._flags, self._nonce + self._host)
         self._transcript = message + challenge
         self._compare_hosts(message)
         self._awaited = {_PROOF: self._proved}

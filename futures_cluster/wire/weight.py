@@ -26,7 +26,8 @@ _OTHERS = bytes(set(range(256)) - set(_CONTAINERS))
 #: A list of up to 15 items says their number in its head; these say it in two, or four, bytes behind it.
 _LIST_16, _LIST_32 = b"\xdc", b"\xdd"
 _CHUNK_BYTES = 2**20
-#: No body up to this length can claim more than is free: it is full of lists that claim as many items as it has bytes.
+#: No body up to this length need be checked, as it cannot claim more than is free: it is full of lists that claim as
+#: many items as it has bytes.
 HARMLESS_BYTES = 4096
 
 #: The lengths of values with a fixed one, by their heads; 0 for all others.
@@ -54,8 +55,6 @@ def check(body: bytes | bytearray | memoryview) -> None:
     futures_cluster.errors.ProtocolError: a body of 1000100 bytes has containers of 86 MB or more, over its limit of ...
     """
     size = len(body)
-    if size <= HARMLESS_BYTES:
-        return
     places = containers = 0
     for start in range(0, size, _CHUNK_BYTES):  # no copy of a large body
         part = bytes(body[start : start + _CHUNK_BYTES])

@@ -25,7 +25,7 @@ from futures_cluster.wire.versions import own_versions
 def received(messages: Any) -> list[m.Message]:
     """What the other side gets of these messages."""
     head, buffers = frames.pack(messages)
-    (found,) = frames.FrameParser().feed(head + b"".join(buffers))
+    (found,) = frames.FrameParser().feed(head + b"".join(buffer.memory for buffer in buffers))
     return found
 
 

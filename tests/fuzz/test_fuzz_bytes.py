@@ -73,7 +73,7 @@ def some_frames() -> list[bytes]:
     found = []
     for batch in batches:
         head, buffers = frames.pack(batch)
-        found.append(head + b"".join(buffers))
+        found.append(head + b"".join(buffer.memory for buffer in buffers))
     return found
 
 

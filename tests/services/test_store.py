@@ -31,7 +31,7 @@ def spilled(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
 
 def as_fetched(value: object) -> payloads.Payload:
     head, buffers = frames.pack([m.Data(1, [("k", payloads.dump(value, None))])])
-    ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
+    ((message,),) = frames.FrameParser().feed(head + b"".join(buffer.memory for buffer in buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 
 

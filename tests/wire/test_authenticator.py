@@ -14,6 +14,7 @@ from futures_cluster.wire import authenticator, frames
 from futures_cluster.wire.authenticator import Opener, Sealer
 from futures_cluster.wire.codec.buffers import Buffer
 from futures_cluster.wire.frames import FrameParser
+from futures_cluster.wire.transports.sockets import HASHED_BYTES
 
 KEY = b"k" * 32
 TAG = authenticator.TAG_BYTES
@@ -30,7 +31,7 @@ def sealed(sealer: Sealer, number: int, buffers: list[bytes], most_bytes: int = 
 
 
 def sealed_message(sealer: Sealer, content: m.Message, most_bytes: int = 2**20) -> bytes:
-    head, behind = sealer.seal(*frames.pack_whole([content]))
+    head, behind = sealer.seal(*frames.pack([content]))
     parts = [head]
     for buffers_and_tag in behind:
         while taken := buffers_and_tag.take(most_bytes):
@@ -47,8 +48,8 @@ def parse(data: bytes, step: int, into_space: bool = False) -> list[m.Message]:
     at = 0
     while at < len(data):
         part = data[at : at + step]
-        if into_space and parser.space is not None:
-            space = parser.prepared_space()
+        if into_space and parser.arriving is not None:
+            space = parser.arriving.prepared_space()
             count = min(space.nbytes, len(part))
             space[:count] = part[:count]
             found.extend(parser.filled(count))
@@ -94,8 +95,8 @@ def assert_found(data: bytes, step: int, good: int, history: list[list[bytes]], 
         at = 0
         while at < len(data):
             part = data[at : at + step]
-            if into_space and parser.space is not None:
-                space = parser.prepared_space()
+            if into_space and parser.arriving is not None:
+                space = parser.arriving.prepared_space()
                 count = min(space.nbytes, len(part))
                 space[:count] = part[:count]
                 batches = parser.filled(count)
@@ -183,9 +184,9 @@ def test_nothing_is_decoded_before_the_tag_is_right(monkeypatch: pytest.MonkeyPa
 
 def test_large_buffers_are_not_copied() -> None:
     large = bytearray(3 * 2**20)
-    _, (behind,) = Sealer(KEY).seal(*frames.pack_whole([message(0, [large])]))  # type: ignore[list-item]
-    (first,) = behind.take()
-    assert first.obj is large and first.nbytes == 2**20 == authenticator.PIECE_BYTES
+    _, (behind,) = Sealer(KEY).seal(*frames.pack([message(0, [large])]))  # type: ignore[list-item]
+    (first,) = behind.take(HASHED_BYTES)
+    assert first.obj is large and first.nbytes == 2**20 == HASHED_BYTES
     assert behind.nbytes == 2 * 2**20 + TAG
 
 
@@ -198,7 +199,7 @@ def test_a_frame_that_is_authentic_and_not_ours() -> None:
 
 def test_who_passes_a_buffer_on_does_not_hash_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     (arrived,) = parse(send([[b"first", b""]])[0], 1000)
-    _, buffers = frames.pack_whole([arrived])
+    _, buffers = frames.pack([arrived])
     assert [len(buffer.digest) for buffer in buffers] == [32, 32]
     monkeypatch.setattr(authenticator.hashlib, "sha256", None)
     passed_on = sealed_message(Sealer(KEY), arrived)
@@ -209,6 +210,6 @@ def test_who_passes_a_buffer_on_does_not_hash_it_again(monkeypatch: pytest.Monke
 def test_memory_that_was_handed_out_is_hashed_again() -> None:
     """Its owner may have written to it since it came."""
     (arrived,) = parse(send([[b"first"]])[0], 1000)
-    _, (buffer,) = frames.pack_whole([arrived])
+    _, (buffer,) = frames.pack([arrived])
     buffer.view[:] = b"other"
     assert parse(sealed_message(Sealer(KEY), arrived), 1000) == [message(0, [b"other"])]

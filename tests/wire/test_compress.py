@@ -36,9 +36,10 @@ def test_what_does_not_pay_is_left(codec: str, data: bytes) -> None:
 
 
 def test_noise_costs_only_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, seen = compress._codecs["zlib"], []
+    real, seen = compress._MAKERS["zlib"](), []
     assert real is not None
-    monkeypatch.setitem(compress._codecs, "zlib", (lambda data: seen.append(data.nbytes) or real[0](data), real[1]))
+    codec = (lambda data: seen.append(data.nbytes) or real[0](data), real[1])
+    monkeypatch.setattr(compress, "_find", lambda name: codec)
     assert packed(NOISE) is None
     assert seen == [compress.SAMPLES * compress.SAMPLE_BYTES]
 
@@ -77,3 +78,10 @@ def test_codecs_that_are_not_there() -> None:
         decompress(memoryview(b""), "unheard of", 1)
     assert choose([]) is None and choose(["unheard of"]) is None
     assert choose(available()) == available()[0]
+
+
+def test_names_that_peers_make_up_are_not_kept() -> None:
+    for number in range(100):
+        with pytest.raises(ValueError, match="which is not installed here"):
+            decompress(memoryview(b""), f"unheard of {number}", 0)
+    assert compress._find.cache_info().currsize < 50

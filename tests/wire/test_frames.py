@@ -85,7 +85,7 @@ batches = st.lists(any_message, max_size=4)
 def pack(batch: list[m.Message]) -> bytes:
     """A whole frame."""
     head, buffers = frames.pack(batch)
-    return head + b"".join(buffers)
+    return head + b"".join(buffer.memory for buffer in buffers)
 
 
 def frame_of(body: bytes, lengths: tuple[int, ...] = (), buffers: bytes = b"") -> bytes:
@@ -323,7 +323,7 @@ def views(batch: list[m.Message]) -> list[bytes]:
 def test_buffers_are_not_copied_by_the_sender() -> None:
     content = bytearray(b"x" * 1000)
     head, parts = frames.pack([with_buffers(bytes(5), content)])
-    assert parts[1].obj is content
+    assert parts[1].memory.obj is content
     assert len(head) < 100
 
 
@@ -336,12 +336,12 @@ def test_buffers_are_read_into_memory_of_their_own(size: int) -> None:
     assert feed(parser, frame[:at]) == []
     got: list[list[m.Message]] = []
     while at < len(frame):
-        assert parser.space is not None
-        count = min(parser.space.nbytes, 1_000_000)
-        parser.prepared_space()[:count] = frame[at : at + count]
+        assert parser.arriving is not None and parser.arriving.space is not None
+        count = min(parser.arriving.space.nbytes, 1_000_000)
+        parser.arriving.prepared_space()[:count] = frame[at : at + count]
         at += count
         got += parser.filled(count)
-    assert parser.space is None and parser.received_bytes == len(frame)
+    assert parser.arriving is None and parser.received_bytes == len(frame)
     (batch,) = got
     assert views(batch) == [content, b"", content]
     for buffer in batch[0].found[0][1][1][1]:  # type: ignore[attr-defined]
@@ -352,7 +352,7 @@ def test_buffers_are_read_into_memory_of_their_own(size: int) -> None:
 def test_what_arrived_is_passed_on_without_a_copy() -> None:
     (batch,) = feed(frames.FrameParser(), pack([with_buffers(b"y" * 1000)]))
     _, parts = frames.pack(batch)
-    parts[0][:1] = b"z"
+    parts[0].memory[:1] = b"z"
     assert views(batch) == [b"z" + b"y" * 999]
 
 
@@ -427,7 +427,8 @@ def test_a_claimed_buffer_takes_memory_only_as_bytes_come() -> None:
     for _ in range(10):
         parser = frames.FrameParser()
         feed(parser, frame_of(b"\x91" + MARK, (2**30,), b"x" * 1000))
-        assert parser.space is not None and parser.space.nbytes == 2**30 - 1000
+        assert parser.arriving is not None and parser.arriving.space is not None
+        assert parser.arriving.space.nbytes == 2**30 - 1000
         parsers.append(parser)
     assert psutil.Process().memory_info().rss - before < 200 * 2**20
     assert len(parsers) == 10
@@ -453,7 +454,7 @@ def test_threads_and_failures_do_not_mix_what_is_packed() -> None:
     with pytest.raises(NotSendable):
         frames.pack([with_buffers(b"a"), m.DropData([object()])])
     _, parts = frames.pack([with_buffers(b"b")])
-    assert [part.tobytes() for part in parts] == [b"b"]
+    assert [part.memory.tobytes() for part in parts] == [b"b"]
     kept = len(frames._packers)
     large = pack([m.Data(1, (("k", b"x" * (2 * frames._MAX_KEPT_BYTES)),))])
     assert len(frames._packers) < kept  # its memory is gone

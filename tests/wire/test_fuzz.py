@@ -111,7 +111,7 @@ def sealed(key: bytes, garbage: bytes) -> bytes:
     buffers = [Buffer(garbage[stop:]), *[Buffer(b"")] * (count - 1)]
     head, (behind,) = Sealer(key).seal(garbage[:stop], buffers)
     parts = [head]
-    while taken := behind.take():
+    while taken := behind.take(1000):
         parts.extend(bytes(view) for view in taken)
     return b"".join(parts)
 

@@ -26,7 +26,7 @@ LENGTH = 60_000  # 480 kB: goes through shared memory
 def sent(payload: payloads.Payload) -> payloads.Payload:
     """As it arrives from another host."""
     head, buffers = frames.pack([m.Data(1, [("k", payload)])])
-    ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
+    ((message,),) = frames.FrameParser().feed(head + b"".join(buffer.memory for buffer in buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 
 

@@ -29,6 +29,9 @@ pd = pytest.importorskip("pandas")
 needs_shared_memory = pytest.mark.skipif(not shm.available, reason="needs memfd_create")
 
 
+CODEC = pickle_codec.PickleCodec(None)
+
+
 @pytest.fixture
 def pool() -> Iterator[shm.SegmentPool]:
     pool = shm.SegmentPool()
@@ -39,7 +42,7 @@ def pool() -> Iterator[shm.SegmentPool]:
 def travel(payload: Any) -> Any:
     """As a frame would carry it."""
     head, buffers = frames.pack([m.Data(1, [("k", payload)])])
-    ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
+    ((message,),) = frames.FrameParser().feed(head + b"".join(buffer.memory for buffer in buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 
 
@@ -244,8 +247,8 @@ def test_bytes_are_not_copied_into_the_pickle(size: int, pool: shm.SegmentPool) 
     data = bytes(range(256)) * (size // 256 + 1)
     back = round_trip(data, pool)
     assert type(back) is bytes and back == data
-    payload, _, _ = pickle_codec.dump_arguments((data,), {"more": data}, pool)
-    assert pickle_codec.load_arguments(payload, ()) == ((data,), {"more": data})
+    payload, _, _ = pickle_codec.PickleCodec(pool).dump_call((data,), {"more": data}, True)
+    assert CODEC.load_call(payload, ()) == ((data,), {"more": data})
     if len(data) >= pickling.OUT_OF_BAND_BYTES:
         pickled, *_ = (length for _, length in payload[1][4]) if payload[0] is None else [len(payload[0])]
         assert pickled < 1000
@@ -409,8 +412,8 @@ def in_a_task() -> Iterator[None]:
 
 def call(*args: Any, values: dict[str, Any], resolve: bool = True, **kwargs: Any) -> Any:
     """Arguments as they arrive; ``values`` are the results of the futures, by their keys."""
-    payload, keys, _ = pickle_codec.dump_arguments(args, kwargs, None, resolve)
-    return pickle_codec.load_arguments(travel(payload), [values[key] for key in keys])
+    payload, keys, _ = CODEC.dump_call(args, kwargs, resolve)
+    return CODEC.load_call(travel(payload), [values[key] for key in keys])
 
 
 A, B = Future("a"), Future("b")
@@ -424,26 +427,26 @@ def test_futures_are_replaced_at_any_depth() -> None:
 
 
 def test_a_future_is_an_input_once() -> None:
-    payload, keys, references = pickle_codec.dump_arguments((A, [A, B], A), {"x": B}, None)
+    payload, keys, references = CODEC.dump_call((A, [A, B], A), {"x": B}, True)
     assert keys == ["a", "b"]
     assert references == [A, B]
-    (one, (two, three), four), kwargs = pickle_codec.load_arguments(payload, [[1], [2]])
+    (one, (two, three), four), kwargs = CODEC.load_call(payload, [[1], [2]])
     assert one is two is four
     assert three is kwargs["x"]
 
 
 def test_two_futures_of_one_key_are_one_input() -> None:
     twin = Future("a")
-    payload, keys, references = pickle_codec.dump_arguments((A, [twin]), {}, None)
+    payload, keys, references = CODEC.dump_call((A, [twin]), {}, True)
     assert keys == ["a"]
     assert references == [A, twin]  # both are kept alive
-    assert pickle_codec.load_arguments(payload, [7]) == ((7, [7]), {})
+    assert CODEC.load_call(payload, [7]) == ((7, [7]), {})
 
 
 def test_futures_in_attributes_stay_futures(in_a_task: None) -> None:
     args, _ = call(Box(A), values=VALUES)
     assert type(args[0].content) is Future and args[0].content.key == "a"
-    _, keys, references = pickle_codec.dump_arguments((Box(A),), {}, None)
+    _, keys, references = CODEC.dump_call((Box(A),), {}, True)
     assert keys == [] and references == [A]
 
 
@@ -468,7 +471,7 @@ def test_subclasses_of_containers_are_objects(in_a_task: None) -> None:
 def test_with_resolve_false_all_stay_futures(in_a_task: None) -> None:
     args, kwargs = call(A, [A], x=A, values=VALUES, resolve=False)
     assert [type(one) for one in (args[0], args[1][0], kwargs["x"])] == [Future] * 3
-    _, keys, references = pickle_codec.dump_arguments((A, [B]), {}, None, resolve=False)
+    _, keys, references = CODEC.dump_call((A, [B]), {}, False)
     assert keys == [] and references == [A, B]
 
 
@@ -540,25 +543,25 @@ class Resubmits:
         self.inner: Any = None
 
     def __reduce__(self) -> Any:
-        self.inner = pickle_codec.dump_arguments((B, [B]), {}, None)
-        function = pickle_codec.PickleCodec(None).dump_function(lambda: A)  # a future in a function is no argument
+        self.inner = CODEC.dump_call((B, [B]), {}, True)
+        function = CODEC.dump_function(lambda: A)  # a future in a function is no argument
         return operator.add, (len(self.inner[1]), len(function) * 0)
 
 
 def test_submitting_while_arguments_are_pickled() -> None:
     resubmits = Resubmits()
-    payload, keys, _ = pickle_codec.dump_arguments((A, resubmits, [A]), {"x": B}, None)
+    payload, keys, _ = CODEC.dump_call((A, resubmits, [A]), {"x": B}, True)
     assert keys == ["a", "b"]
-    assert pickle_codec.load_arguments(payload, [1, 2]) == ((1, 1, [1]), {"x": 2})
+    assert CODEC.load_call(payload, [1, 2]) == ((1, 1, [1]), {"x": 2})
     inner, inner_keys, _ = resubmits.inner
     assert inner_keys == ["b"]
-    assert pickle_codec.load_arguments(inner, [5]) == ((5, [5]), {})
+    assert CODEC.load_call(inner, [5]) == ((5, [5]), {})
     assert pickle_codec.current_collector() is None
 
 
 def load_more(payload: Any, value: Any) -> tuple[Any, Any]:
     """Called by the unpickler."""
-    return pickle_codec.load_arguments(payload, ["inner"]), value
+    return CODEC.load_call(payload, ["inner"]), value
 
 
 class Reloads:
@@ -566,7 +569,7 @@ class Reloads:
         self.content = content
 
     def __reduce__(self) -> Any:
-        payload, _, _ = pickle_codec.dump_arguments((B,), {}, None)
+        payload, _, _ = CODEC.dump_call((B,), {}, True)
         return load_more, (payload, "plain")
 
 
@@ -578,16 +581,16 @@ def test_loading_while_arguments_are_loaded() -> None:
 
 def test_an_error_while_pickling_leaves_nothing_behind() -> None:
     with pytest.raises(ValueError, match="not today"):
-        pickle_codec.dump_arguments((A, SaysWhy()), {}, None)
+        CODEC.dump_call((A, SaysWhy()), {}, True)
     assert pickle_codec.current_collector() is None
     with pytest.raises(TypeError, match="lock"):
-        pickle_codec.dump_arguments(([A], threading.Lock()), {}, None)
+        CODEC.dump_call(([A], threading.Lock()), {}, True)
     assert pickle_codec.current_collector() is None
 
 
 @needs_shared_memory
 def test_no_segment_is_lost_when_the_search_starts_again(pool: shm.SegmentPool) -> None:
-    payload, keys, _ = pickle_codec.dump_arguments((Swallows(A), np.zeros(100_000), [A]), {}, pool)
+    payload, keys, _ = pickle_codec.PickleCodec(pool).dump_call((Swallows(A), np.zeros(100_000), [A]), {}, True)
     assert keys == ["a"]
     assert len(pool._used) == 1
     payloads.release(payload, pool)

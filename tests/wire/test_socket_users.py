@@ -128,7 +128,7 @@ def test_a_listener_of_root_is_trusted(shared_folder: Path) -> None:
         listener.listen(1)
         script = f"""
 import os, socket
-from futures_cluster.wire.transports.socket_users import check_user
+from futures_cluster.wire.transports.unix import check_user
 os.setresuid({OTHER_USER}, {OTHER_USER}, {OTHER_USER})
 with socket.socket(socket.AF_UNIX) as sock:
     sock.connect({str(shared_folder / "s")!r})

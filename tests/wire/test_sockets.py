@@ -84,7 +84,7 @@ def data(key: str, size: int = 10) -> m.Data:
 
 def pack(batch: list[m.Message]) -> bytes:
     head, buffers = frames.pack(batch)
-    return head + b"".join(buffers)
+    return head + b"".join(buffer.memory for buffer in buffers)
 
 
 def keys(batches: list[list[m.Message]]) -> list[str]:

@@ -19,7 +19,7 @@ import pytest
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import audience, handshake
-from futures_cluster.wire.transports import admission, listeners, registry, streams
+from futures_cluster.wire.transports import admission, registry, streams
 from futures_cluster.wire.transports.addresses import MalformedAddress
 from futures_cluster.wire.transports.registry import NO_SECURITY, Connection, Listener, Security
 from futures_cluster.wire.transports.tcp import join_host_and_port, split_host_and_port
@@ -325,7 +325,7 @@ def test_a_listener_that_says_nothing(runner: Runner) -> None:
 def test_peers_that_say_nothing_are_dropped(
     runner: Runner, refusals: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listeners, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(registry, "TIMEOUT_S", 0.05)
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     with stranger(listener.address) as sock:
         assert read_to_the_end(sock) == b""
@@ -412,7 +412,7 @@ class WithoutDescriptors:
 def test_a_listener_that_cannot_accept_tries_again(
     number: int, runner: Runner, refusals: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listeners, "RETRY_S", 0.01)
+    monkeypatch.setattr(streams, "RETRY_S", 0.01)
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     tried: list[int] = []
     listener._sock = WithoutDescriptors(listener._sock, number, tried)  # type: ignore[attr-defined]

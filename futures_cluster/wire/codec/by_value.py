@@ -23,26 +23,12 @@ from typing import Any
 
 import cloudpickle.cloudpickle as cp
 
-from futures_cluster.wire.codec import classes, handles, programs, reducers
+from futures_cluster.wire.codec import classes, handles, programs, rebuilding, reducers
 from futures_cluster.wire.codec.importing import importable
 from futures_cluster.wire.codec.main_modules import MAIN, canonical
 from futures_cluster.wire.codec.names import annotations_of, names_in, names_of
 from futures_cluster.wire.codec.owners import attribute, bound_name, owner_of_namespace, program_of_module, program_with
 from futures_cluster.wire.codec.programs import MISSING, SOURCE, Key, Program
-from futures_cluster.wire.codec.rebuilding import (
-    THEIRS,
-    class_of_program,
-    from_program,
-    make_function,
-    module_of_program,
-    set_function_state,
-)
-from futures_cluster.wire.codec.reducers import (
-    is_singledispatch,
-    reduce_cached,
-    reduce_definition,
-    reduce_singledispatch,
-)
 
 PROTOCOL = 5
 _CACHED = type(functools.lru_cache(lambda: None))
@@ -103,7 +89,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             return classes.reduce_class(obj, is_scoped)
         if kind is _CACHED:
             by_name = self._by_name(obj, obj.__module__, obj.__qualname__)
-            return by_name if by_name is not None else reduce_cached(obj)
+            return by_name if by_name is not None else reducers.reduce_cached(obj)
         if kind is ModuleType:
             return self._reduce_module(obj)
         return self._reduce_by_own_name(obj, kind)
@@ -133,11 +119,11 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         own_name = getattr(obj, "__qualname__", name)
         if isinstance(obj, type):
             # Which class of this name it is: it may be defined again before this is read.
-            return class_of_program, (self._token(program), module, name, classes.identity_of(obj))
+            return rebuilding.class_of_program, (self._token(program), module, name, classes.identity_of(obj))
         if own_name == name and attribute(module, name) is obj and program is self._first_program():
             return NotImplemented
         self.is_plain = False
-        return from_program, (self._token(program), module, name)
+        return rebuilding.from_program, (self._token(program), module, name)
 
     def _takes_name(self, program: Program, key: Key) -> bool:
         """Return whether an object of this name may pickle as the name."""
@@ -161,7 +147,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             if by_name is not None:
                 return reduced if by_name is NotImplemented else by_name
             if not self.by_reference and not importable(module):
-                return reduce_definition(obj)
+                return reducers.reduce_definition(obj)
         return reduced
 
     # ------------------------------------------------------------ by value
@@ -170,11 +156,11 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         module = function.__module__
         if module is not None and importable(module) and cp._should_pickle_by_reference(function):
             return NotImplemented
-        if is_singledispatch(function):
-            return reduce_singledispatch(function)
+        if reducers.is_singledispatch(function):
+            return reducers.reduce_singledispatch(function)
         owner: tuple[str, str | None] | None
         if self.by_reference:
-            owner = (MAIN, THEIRS) if function.__globals__ is vars(sys.modules[MAIN]) else None
+            owner = (MAIN, rebuilding.THEIRS) if function.__globals__ is vars(sys.modules[MAIN]) else None
         else:
             owner = self._owner_of(function)
         if owner is None:
@@ -191,12 +177,12 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         if parameters := getattr(function, "__type_params__", ()):
             state["__type_params__"] = parameters
         return (
-            make_function,
+            rebuilding.make_function,
             (function.__code__, *owner, function.__closure__),
             (dict(function.__dict__), state, self._submodules(function)),
             None,
             None,
-            set_function_state,
+            rebuilding.set_function_state,
         )
 
     def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
@@ -223,13 +209,9 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             value = programs.bound(space, name)
             if value is not MISSING or not hasattr(builtins, name):
                 used[module, name] = None
-            if type(value) is ModuleType and not importable(value.__name__):
-                other = program_of_module(value)
-                if other is program:
-                    used.update(
-                        dict.fromkeys((value.__name__, each) for each in names.attributes if each in vars(value))
-                    )
-        self.needs.setdefault(program, {})
+            is_ours = type(value) is ModuleType and not importable(value.__name__)
+            if is_ours and program_of_module(value) is program:
+                used.update(dict.fromkeys((value.__name__, each) for each in names.attributes if each in vars(value)))
         for annotation in annotations_of(function).values():
             if type(annotation) is str:
                 used.update(dict.fromkeys((module, name) for name in names_in(annotation) if name in space))
@@ -267,7 +249,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             return NotImplemented
         self.needs.setdefault(program, {})
         self.is_plain = False
-        return module_of_program, (self._token(program), canonical(module.__name__))
+        return rebuilding.module_of_program, (self._token(program), canonical(module.__name__))
 
 
 class FunctionPickler(ByValuePickler):
@@ -328,6 +310,5 @@ FunctionPickler.dispatch_table = ChainMap({}, ByValuePickler.dispatch_table)
 
 
 # What stands in every pickle of a function or a class.
-_MAKERS = frozenset(
-    map(id, (make_function, set_function_state, class_of_program, classes.make_class, cp._make_empty_cell))
-)
+_CALLED = (rebuilding.make_function, rebuilding.set_function_state, rebuilding.class_of_program)
+_MAKERS = frozenset(map(id, (*_CALLED, classes.make_class, cp._make_empty_cell)))

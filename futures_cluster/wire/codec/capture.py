@@ -140,7 +140,8 @@ class DefinitionPickler(FunctionPickler):
         self.dump(value)
 
     def _take(self, key: Key, function: str) -> None:
-        if key not in self.taken:
+        """Have a name be defined that is new, or has been bound again."""
+        if key not in self.taken and _is_news(self.program, key):
             self.taken[key] = None
             self.queue.append(key)
             self.wanted_by[key] = function
@@ -149,8 +150,7 @@ class DefinitionPickler(FunctionPickler):
         """Return whether it was captured earlier; all else is part of this batch."""
         if program is not self.program:
             return False  # an object that came from another script is part of what refers to it
-        if key not in self.taken and _is_news(program, key):
-            self._take(key, self.wanted_by.get(self._defining, ""))
+        self._take(key, self.wanted_by.get(self._defining, ""))
         return key not in self.taken
 
     def need(self, program: Program, key: Key) -> None:
@@ -162,7 +162,7 @@ class DefinitionPickler(FunctionPickler):
     def reducer_override(self, obj: Any) -> Any:
         """Note also that the definition refers to an object of another name."""
         if isinstance(obj, threading.local):
-            return _new_local(obj)
+            return type(obj), ()
         if isinstance(obj, type):
             self._take_related(obj)
         reduced = super().reducer_override(obj)
@@ -189,8 +189,7 @@ class DefinitionPickler(FunctionPickler):
                 names += [name for name in names_in(annotation) if name in space]
         for name in names:
             self.need(self.program, (module, name))
-            if (module, name) not in self.taken and _is_news(self.program, (module, name)):
-                self._take((module, name), cls.__qualname__)
+            self._take((module, name), cls.__qualname__)
 
     def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
         """Return the owner of functions of the program; others bring their globals."""
@@ -209,8 +208,7 @@ class DefinitionPickler(FunctionPickler):
             if key in self.taken and key != self._defining:
                 self.uses.setdefault(key, {}).update(dict.fromkeys(used))
         for key in [*used, *self._kin(program, module, function)]:
-            if key not in self.taken and _is_news(program, key):
-                self._take(key, function.__qualname__)
+            self._take(key, function.__qualname__)
         return used
 
     @staticmethod
@@ -226,18 +224,6 @@ class DefinitionPickler(FunctionPickler):
         ]
 
 
-def _new_lock(lock: Any) -> Any:
-    return threading.Lock, ()
-
-
-def _new_rlock(lock: Any) -> Any:
-    return threading.RLock, ()
-
-
-def _new_condition(condition: Any) -> Any:
-    return threading.Condition, (condition._lock,)
-
-
 def _new_context_variable(variable: ContextVar[Any]) -> Any:
     try:
         return ContextVar, (variable.name,), (variable.get(),), None, None, _set_context_variable
@@ -249,16 +235,12 @@ def _set_context_variable(variable: ContextVar[Any], value: tuple[Any]) -> None:
     variable.set(*value)
 
 
-def _new_local(local: Any) -> Any:
-    return type(local), ()
-
-
 # Each process has locks of its own, as if it had run the script.
 DefinitionPickler.dispatch_table = ChainMap(
     {
-        _thread.LockType: _new_lock,
-        type(threading.RLock()): _new_rlock,
-        threading.Condition: _new_condition,
+        _thread.LockType: lambda lock: (threading.Lock, ()),
+        type(threading.RLock()): lambda lock: (threading.RLock, ()),
+        threading.Condition: lambda condition: (threading.Condition, (condition._lock,)),
         ContextVar: _new_context_variable,
     },
     ByValuePickler.dispatch_table,

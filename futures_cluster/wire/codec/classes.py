@@ -50,9 +50,9 @@ def reduce_class(cls: type, is_scoped: bool) -> Any:
         bases = cls.__bases__  # a NamedTuple: what it was written with would make it again from its annotations
     namespace = {**namespace, "__qualname__": cls.__qualname__}
     if "__slots__" in vars(cls):
-        namespace = {**namespace, "__slots__": cls.__dict__["__slots__"]}
-    identity = _bare(identity)
-    return make_class, (metaclass, name, bases, namespace, identity, is_scoped), (_filled_in(attributes), slots), *rest
+        namespace["__slots__"] = cls.__dict__["__slots__"]
+    args = (metaclass, name, bases, namespace, _bare(identity), is_scoped)
+    return make_class, args, (_filled_in(attributes), slots), *rest
 
 
 def _filled_in(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -144,8 +144,7 @@ def _reduce_enum(cls: Any, is_scoped: bool) -> Any:
     attributes, _ = cp._class_getstate(cls)
     for name in (*_OF_MEMBERS, *cls._member_map_):
         attributes.pop(name, None)
-    identity = _bare(cp._get_or_create_tracker_id(cls))
-    args = (type(cls), cls.__name__, cls.__bases__, cls.__module__, cls.__qualname__, identity, is_scoped)
+    args = (type(cls), cls.__name__, cls.__bases__, cls.__module__, cls.__qualname__, identity_of(cls), is_scoped)
     return _make_enum, args, (_filled_in(attributes), members), None, None, _fill_enum
 
 
@@ -173,21 +172,16 @@ def _fill_enum(cls: Any, state: Any) -> None:
             member = mixed_in.__new__(cls, *args)
             vars(member).update(values, __objclass__=cls)
             cls._member_names_.append(name)
-            if not _remember(cls._value2member_map_, member) and hasattr(cls, "_unhashable_values_"):
-                cls._unhashable_values_.append(member._value_)
+            try:
+                cls._value2member_map_.setdefault(member._value_, member)
+            except TypeError:
+                if hasattr(cls, "_unhashable_values_"):
+                    cls._unhashable_values_.append(member._value_)
         type.__setattr__(cls, name, member)
         cls._member_map_[name] = member
     if isinstance(cls, enum.EnumType) and issubclass(cls, enum.Flag):
         # Composite names are members, but not listed.
         cls._member_names_[:] = [name for name in cls._member_names_ if _is_listed(cls, name)]
-
-
-def _remember(known: dict[Any, Any], member: Any) -> bool:
-    try:
-        known.setdefault(member._value_, member)
-    except TypeError:
-        return False
-    return True
 
 
 def _is_listed(cls: Any, name: str) -> bool:

@@ -9,6 +9,7 @@ at the price of a few kilobytes. zlib comes with Python; lz4 and zstandard are u
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -58,16 +59,14 @@ def _zstd() -> tuple[Compress, Decompress]:
 
 
 _MAKERS = {"lz4": _lz4, "zstd": _zstd, "zlib": _zlib}  # best first, by speed
-_codecs: dict[str, tuple[Compress, Decompress] | None] = {}
 
 
+@functools.lru_cache(16)  # peers may name as many as they like
 def _find(name: str) -> tuple[Compress, Decompress] | None:
-    if name not in _codecs:
-        try:
-            _codecs[name] = _MAKERS[name]()
-        except (ImportError, KeyError):
-            _codecs[name] = None
-    return _codecs[name]
+    try:
+        return _MAKERS[name]()
+    except (ImportError, KeyError):
+        return None
 
 
 def available() -> list[str]:

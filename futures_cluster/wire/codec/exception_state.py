@@ -18,10 +18,6 @@ from typing import Any
 
 from futures_cluster.wire.codec.pickling import dumps, loads
 
-#: The object of an ``AttributeError``, which may be huge, does not travel. The standard library leaves it behind, too.
-_NOT_CARRIED = {"obj"}
-
-
 # Class, args, fields of the built-in base, attributes or what the class's own `__getstate__` returned, slots.
 _State = tuple[type[BaseException], tuple[Any, ...], dict[str, Any], Any, dict[str, Any]]
 
@@ -43,7 +39,8 @@ def dump(error: BaseException) -> tuple[bytes | None, list[str]]:
                 return dumps((_from_reduced, tuple(error.__reduce_ex__(5))[:3])), []
             return dumps(error), []
         cls, args, fields, attributes, slots = take(error)
-        fields = {name: value for name, value in fields.items() if name not in _NOT_CARRIED}
+        # The object of an ``AttributeError`` may be huge; the standard library leaves it behind, too.
+        fields.pop("obj", None)
         try:
             return dumps((make, (cls, args, fields, attributes, slots))), []
         except Exception:
@@ -76,10 +73,7 @@ def copied(error: BaseException) -> BaseException:
     returned itself.
     """
     try:
-        if _pickles_as_builtin(type(error)):
-            new = make(*take(error), members_of(error))
-        else:
-            new = copy.copy(error)
+        new = make(*take(error), members_of(error)) if _pickles_as_builtin(type(error)) else copy.copy(error)
         if type(new) is not type(error) or new is error:
             return error
         set_notes(new, notes(error))

@@ -13,7 +13,6 @@ import pickle
 import traceback
 
 from futures_cluster.wire.codec import exception_state, tracebacks
-from futures_cluster.wire.codec.exception_state import members_of
 from futures_cluster.wire.codec.pickling import PROTOCOL
 
 #: Exceptions that hang on one (causes, contexts, members of groups) and travel with it.
@@ -46,7 +45,7 @@ def dump_error(error: BaseException) -> bytes:
 
     rows: list[_Row] = []
     for one in chain:  # grows meanwhile
-        members = [number_of(part) for part in members_of(one)]
+        members = [number_of(part) for part in exception_state.members_of(one)]
         data, left_out = exception_state.dump(one)
         notes = exception_state.notes(one)
         if left_out:
@@ -75,7 +74,7 @@ def load_error(payload: bytes) -> BaseException:
     for number, row in enumerate(rows):
         _dress(made[number], row, made)
         # A group that came by its own pickle has members of its own: these get what belongs to them.
-        for part, member in zip(members_of(made[number]), row[-1], strict=False):
+        for part, member in zip(exception_state.members_of(made[number]), row[-1], strict=False):
             if member >= 0 and id(part) not in known:
                 _dress(part, rows[member], made)
     return made[0]

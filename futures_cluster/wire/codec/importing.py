@@ -32,9 +32,8 @@ def send_by_value(module: str) -> None:
 def _is_registered(module: ModuleType) -> bool:
     """Return whether a user has asked for a module to travel by value."""
     cloudpickle: Any = sys.modules.get("cloudpickle.cloudpickle")
-    if cloudpickle is None or not cloudpickle._PICKLE_BY_VALUE_MODULES:
-        return False
-    return bool(cloudpickle._is_registered_pickle_by_value(module))
+    by_value = cloudpickle is not None and cloudpickle._PICKLE_BY_VALUE_MODULES
+    return bool(by_value and cloudpickle._is_registered_pickle_by_value(module))
 
 
 def importable(module: str) -> bool:
@@ -42,11 +41,7 @@ def importable(module: str) -> bool:
     if module in (MAIN, MP_MAIN):
         return False
     found = sys.modules.get(module)
-    if found is None:
-        return False
-    if _is_registered(found):
-        return False
-    return _is_found(module, id(found))
+    return found is not None and not _is_registered(found) and _is_found(module, id(found))
 
 
 @functools.lru_cache(10_000)
@@ -99,9 +94,8 @@ def _is_on_path(module: Any) -> bool:
     top = module.__name__.partition(".")[0]
     if type(origin) is not str:
         return False
-    for entry in sys.path:
-        if type(entry) is str and entry and origin.startswith(entry):
-            rest = origin[len(entry) :].lstrip("/")
-            if rest.startswith((f"{top}/", f"{top}.")):
-                return True
-    return False
+    return any(
+        origin[len(entry) :].lstrip("/").startswith((f"{top}/", f"{top}."))
+        for entry in sys.path
+        if type(entry) is str and entry and origin.startswith(entry)
+    )

@@ -126,13 +126,12 @@ class MappedFile:
             return None
         path = os.fspath(base.filename)
         try:
-            if not path.startswith(_OF_PROCESSES):
-                mapped = mapping_of(base, base.mode == "c")
-                if mapped is not None:
-                    is_gone = mapped.path.endswith(" (deleted)")
-                    is_other = os.path.exists(mapped.path) and not os.path.samefile(mapped.path, path)
-                    if is_gone or is_other or mapped.has_own_pages:
-                        return None
+            mapped = None if path.startswith(_OF_PROCESSES) else mapping_of(base, base.mode == "c")
+            if mapped is not None:
+                is_gone = mapped.path.endswith(" (deleted)")
+                is_other = os.path.exists(mapped.path) and not os.path.samefile(mapped.path, path)
+                if is_gone or is_other or mapped.has_own_pages:
+                    return None
             return cls(path, base.mode, base.offset, base.nbytes)
         except OSError:
             return None

@@ -17,7 +17,6 @@ from futures_cluster import locks
 from futures_cluster.messages import Payload
 from futures_cluster.wire.codec import payloads, pickling, shm
 from futures_cluster.wire.codec.buffers import copy_of
-from futures_cluster.wire.codec.pickling import loads
 
 
 class Original:
@@ -78,7 +77,7 @@ class Original:
         else:
             data, *buffers = self._parts
             buffers = [copy_of(memoryview(buffer)) for buffer in buffers]
-        return loads(data, buffers)
+        return pickling.loads(data, buffers)
 
     def _in_segment(self) -> shm.OpenSegment | None:
         """Return the segment, moved from private memory if large, or None."""

@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from futures_cluster.wire.codec import importing, programs
-from futures_cluster.wire.codec.importing import importable
 from futures_cluster.wire.codec.main_modules import canonical
 from futures_cluster.wire.codec.programs import MISSING, Program
 
@@ -42,10 +41,7 @@ def _adopt(space: dict[str, Any], module: str) -> Program:
 
 def program_with(obj: Any, module: str, name: str) -> Program | None:
     """Return the program in which an object is bound to this name."""
-    for program in _candidates(module):
-        if program.resolve(module, name) is obj:
-            return program
-    return None
+    return next((program for program in _candidates(module) if program.resolve(module, name) is obj), None)
 
 
 def bound_name(obj: Any, module: str) -> str:
@@ -64,7 +60,11 @@ def owner_of_namespace(space: dict[str, Any], module: str | None) -> tuple[Progr
         return found
     loaded = sys.modules.get(module or "")
     # With ``spec_from_file_location`` a module need not be in ``sys.modules``: its functions know its name.
-    if module is None or space.get("__name__") != module or (type(loaded) is ModuleType and importable(module)):
+    if (
+        module is None
+        or space.get("__name__") != module
+        or (type(loaded) is ModuleType and importing.importable(module))
+    ):
         return None
     if type(loaded) is ModuleType and vars(loaded) is not space:
         return None

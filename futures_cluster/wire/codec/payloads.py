@@ -25,19 +25,9 @@ import pickle
 from typing import Any
 
 from futures_cluster.messages import Payload
-from futures_cluster.wire.codec import buffers, compress, shm
+from futures_cluster.wire.codec import buffers, compress, pickling, shm
 from futures_cluster.wire.codec.buffers import Buffer, copy_of
-from futures_cluster.wire.codec.pickling import (
-    HERE,
-    MARK,
-    OUT_OF_BAND_BYTES,
-    PROTOCOL,
-    Reducers,
-    Scope,
-    dumps_apart,
-    hand_over,
-    loads,
-)
+from futures_cluster.wire.codec.pickling import HERE, MARK, Reducers, Scope, dumps_apart, hand_over, loads
 
 #: Payloads from this size on go through shared memory.
 SHARED_BYTES = 256 * 1024
@@ -48,7 +38,7 @@ MAX_BUFFERS = buffers.MAX_BUFFERS // 4
 #: The third member of payloads of scattered data.
 PRIVATE, KEPT = "private", "kept"
 
-NONE = pickle.dumps(None, PROTOCOL)
+NONE = pickle.dumps(None, pickling.PROTOCOL)
 
 
 def dump(
@@ -118,7 +108,7 @@ def pack_large(
         from futures_cluster.errors import NotSendable  # here: ``import futures_cluster`` does not need it
 
         raise NotSendable(f"{len(large):,} large buffers cannot travel without shared memory; put them together")
-    in_band = len(data) < OUT_OF_BAND_BYTES
+    in_band = len(data) < pickling.OUT_OF_BAND_BYTES
     beside: list[Buffer] = []
     sizes: list[int] = []  # of the parts that are compressed, else 0
     for part in large if in_band else [memoryview(data), *large]:

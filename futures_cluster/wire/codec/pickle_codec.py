@@ -17,27 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster.messages import Payload, Reference
-from futures_cluster.wire.codec import arguments, exceptions, shm
-from futures_cluster.wire.codec.payloads import (
-    NONE,
-    SHARED_BYTES,
-    as_private,
-    dump,
-    is_private,
-    load,
-    payload_size,
-    release,
-)
-from futures_cluster.wire.codec.pickling import (
-    HERE,
-    PROTOCOL,
-    Scope,
-    Watched,
-    dump_function,
-    dumps_apart,
-    hand_over,
-    loads,
-)
+from futures_cluster.wire.codec import arguments, exceptions, payloads, pickling, shm
+from futures_cluster.wire.codec.pickling import HERE, PROTOCOL, Scope, hand_over
 from futures_cluster.wire.codec.sizeof import flat_size, sizeof
 
 #: Results up to this size travel with the message that says the task is finished; larger ones stay.
@@ -105,50 +86,6 @@ def input_value(index: int) -> Any:
     return _local.inputs[index]
 
 
-def dump_arguments(
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    pool: shm.SegmentPool | None,
-    resolve: bool = True,
-    scope: Scope = HERE,
-) -> tuple[Payload, list[str], list[Reference]]:
-    """Pickle the arguments of a call.
-
-    Returns
-    -------
-    payload : Payload
-        Of ``args``, or of the list ``[args, kwargs]`` if there are keywords.
-    inputs : list of str
-        Keys of the futures that are replaced by their values.
-    references : list of Reference
-        All futures that were met, so that the caller can keep them alive.
-    """
-    for arg in (*args, *kwargs.values()) if kwargs else args:
-        if type(arg) not in _PLAIN_TYPES:
-            break
-    else:  # the usual small call: nothing that could be, hold or need anything special
-        data = pickle.dumps([args, kwargs] if kwargs else args, PROTOCOL)
-        if len(data) < SHARED_BYTES:
-            return data, [], []
-    found = _find_outside(args, kwargs) if resolve else arguments.Found()
-    if found is not None:
-        collector = InputCollector(stops=resolve)
-        try:
-            payload = _dump_call(args, kwargs, found, pool, scope, collector)
-            if not collector.found:
-                return payload, list(found.keys), list(found.references.values())
-            if not resolve:
-                return payload, [], list(collector.found.values())
-            release(payload, pool)  # a caller has swallowed what should have stopped it
-        except _Nested:
-            pass
-    found = arguments.find(args, kwargs)
-    collector = InputCollector(stops=False)
-    payload = _dump_call(args, kwargs, found, pool, scope, collector)
-    found.references.update(collector.found)
-    return payload, list(found.keys), list(found.references.values())
-
-
 def _find_outside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> arguments.Found | None:
     """Return the futures that are arguments of their own.
 
@@ -161,50 +98,6 @@ def _find_outside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> arguments.Fo
         elif arguments.begins_with_future(arg):
             return None
     return found
-
-
-def _dump_call(
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    found: arguments.Found,
-    pool: shm.SegmentPool | None,
-    scope: Scope,
-    collector: InputCollector,
-) -> Payload:
-    """Pickle a call with inputs in the place of futures.
-
-    The collector gets those that the pickler meets.
-    """
-    outer = _local.collector  # not None when an argument submits tasks while it is pickled
-    _local.collector = collector
-    try:
-        if found.keys:
-            marks = {key: _Input(index) for key, index in found.keys.items()}
-            args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
-        args = tuple([hand_over(arg) for arg in args])
-        if not kwargs:
-            return dump(args, pool, scope=scope)
-        return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool, scope=scope)
-    finally:
-        _local.collector = outer
-
-
-def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the inverse of ``dump_arguments``, with values for the keys."""
-    if not inputs:  # then the payload asks for none
-        obj = load(payload)
-    else:
-        outer = _local.inputs
-        _local.inputs = inputs
-        try:
-            obj = load(payload)
-        finally:
-            _local.inputs = outer
-    if type(payload) is not bytes and is_private(payload):
-        return (obj,), {}
-    if type(obj) is list:
-        return obj[0], obj[1]
-    return obj, {}
 
 
 # ---------------------------------------------------------------- scattered data
@@ -228,54 +121,104 @@ class PickleCodec:
         self.pool = pool
         self.scope = scope  # of the other processes
 
-    def dump_function(self, fn: Callable[..., Any]) -> tuple[bytes, list[Watched] | None]:
+    def dump_function(self, fn: Callable[..., Any]) -> tuple[bytes, list[pickling.Watched] | None]:
         """See ``pickling.dump_function``; never in shared memory, which ends sooner."""
         outer, _local.collector = _local.collector, None  # of arguments that submit while they are pickled
         try:
-            return dump_function(fn, self.scope)
+            return pickling.dump_function(fn, self.scope)
         finally:
             _local.collector = outer
 
-    def load_function(self, payload: Payload) -> Callable[..., Any]:
-        """Return the function of ``dump_function``."""
-        fn: Callable[..., Any] = loads(payload)
-        return fn
+    load_function = staticmethod(pickling.loads)
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
     ) -> tuple[Payload, list[str], list[Reference]]:
-        """See ``dump_arguments``."""
-        return dump_arguments(args, kwargs, self.pool, resolve, self.scope)
+        """Pickle the arguments of a call.
+
+        Returns
+        -------
+        payload : Payload
+            Of ``args``, or of the list ``[args, kwargs]`` if there are keywords.
+        inputs : list of str
+            Keys of the futures that are replaced by their values.
+        references : list of Reference
+            All futures that were met, so that the caller can keep them alive.
+        """
+        for arg in (*args, *kwargs.values()) if kwargs else args:
+            if type(arg) not in _PLAIN_TYPES:
+                break
+        else:  # the usual small call: nothing that could be, hold or need anything special
+            data = pickle.dumps([args, kwargs] if kwargs else args, PROTOCOL)
+            if len(data) < payloads.SHARED_BYTES:
+                return data, [], []
+        found = _find_outside(args, kwargs) if resolve else arguments.Found()
+        if found is not None:
+            collector = InputCollector(stops=resolve)
+            try:
+                payload = self._dump_with_inputs(args, kwargs, found, collector)
+                if not resolve or not collector.found:
+                    return payload, list(found.keys), [*found.references.values(), *collector.found.values()]
+                payloads.release(payload, self.pool)  # a caller has swallowed what should have stopped it
+            except _Nested:
+                pass
+        found = arguments.find(args, kwargs)
+        collector = InputCollector(stops=False)
+        payload = self._dump_with_inputs(args, kwargs, found, collector)
+        found.references.update(collector.found)
+        return payload, list(found.keys), list(found.references.values())
+
+    def _dump_with_inputs(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], found: arguments.Found, collector: InputCollector
+    ) -> Payload:
+        """Pickle a call with inputs in the place of futures."""
+        if found.keys:
+            marks = {key: _Input(index) for key, index in found.keys.items()}
+            args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
+        args = tuple([hand_over(arg) for arg in args])
+        if not kwargs:
+            return self._dump(args, collector)
+        return self._dump([args, {name: hand_over(value) for name, value in kwargs.items()}], collector)
+
+    def _dump(self, obj: Any, collector: InputCollector) -> Payload:
+        """Pickle an object; the collector gets the futures that the pickler meets."""
+        outer = _local.collector  # not None when an argument submits tasks while it is pickled
+        _local.collector = collector
+        try:
+            return payloads.dump(obj, self.pool, scope=self.scope)
+        finally:
+            _local.collector = outer
 
     def dump_scattered(self, args: tuple[Any, ...]) -> tuple[Payload, list[str], list[Reference]]:
         """Dump as ``dump_call`` does a call whose one argument is scattered data."""
         (value,) = args
         if not can_change(value):
             return self.dump_call(args, {}, False)
-        outer = _local.collector
-        collector = _local.collector = InputCollector(stops=False)
-        try:
-            payload = as_private(dump(value, self.pool, scope=self.scope))
-        finally:
-            _local.collector = outer
-        return payload, [], list(collector.found.values())
+        collector = InputCollector(stops=False)
+        return payloads.as_private(self._dump(value, collector)), [], list(collector.found.values())
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
         """Return a payload of a call with values of inputs; finds further futures."""
-        outer, _local.collector = _local.collector, collector
-        try:
-            arguments = (*args, *[_Input(index) for index in range(len(inputs))])
-            return dump(arguments, self.pool, scope=self.scope)
-        finally:
-            _local.collector = outer
+        return self._dump((*args, *[_Input(index) for index in range(len(inputs))]), collector)
 
     def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """See ``load_arguments``."""
-        return load_arguments(payload, inputs)
+        """Return the inverse of ``dump_call``, with values for the keys."""
+        if not inputs:  # then the payload asks for none
+            obj = payloads.load(payload)
+        else:
+            outer = _local.inputs
+            _local.inputs = inputs
+            try:
+                obj = payloads.load(payload)
+            finally:
+                _local.inputs = outer
+        if type(payload) is not bytes and payloads.is_private(payload):
+            return (obj,), {}
+        if type(obj) is list:
+            return obj[0], obj[1]
+        return obj, {}
 
-    def call_size(self, payload: Payload) -> int:
-        """Return bytes of the payload of ``dump_call``."""
-        return payload_size(payload)
+    call_size = staticmethod(payloads.payload_size)
 
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
         """Return a payload of a result, or None if not pickled yet; and its size.
@@ -287,26 +230,20 @@ class PickleCodec:
         if keep:
             return None, sizeof(value)
         if value is None:
-            return NONE, 1
+            return payloads.NONE, 1
         size = flat_size(value)
         if size is not None and size > INLINE_BYTES:
             return None, size
         if type(value) in _PLAIN_TYPES:
             data = pickle.dumps(value, PROTOCOL)
             return data, len(data)
-        data, buffers = dumps_apart(value)
+        data, buffers = pickling.dumps_apart(value)
         return None if buffers else data, len(data) + sum([buffer.nbytes for buffer in buffers])
 
-    def dump_error(self, error: BaseException) -> Payload:
-        """See ``exceptions.dump_error``."""
-        return exceptions.dump_error(error)
-
-    load = staticmethod(load)
-
-    def load_error(self, payload: Payload) -> BaseException:
-        """See ``exceptions.load_error``."""
-        return exceptions.load_error(payload)
+    dump_error = staticmethod(exceptions.dump_error)
+    load = staticmethod(payloads.load)
+    load_error = staticmethod(exceptions.load_error)
 
     def release(self, payload: Payload) -> None:
-        """See ``release``."""
-        release(payload, self.pool)
+        """See ``payloads.release``."""
+        payloads.release(payload, self.pool)

@@ -118,37 +118,32 @@ def dumps(obj: Any, scope: Scope = HERE) -> bytes:
     Exception
         Whatever pickling the object raises.
     """
-    by_reference = scope.by_reference or settings.by_reference
-    if by_reference or not _travels_by_value(obj):
-        try:
-            data = pickle.dumps(obj, PROTOCOL)
-            if (by_reference or _is_importable(data)) and handles.MARK not in data:
-                return data
-        except Exception:
-            pass  # the other pickler can do more; if it cannot either, its error is the one to show
-    return _dumps_by_value(obj, None, by_reference, scope)
+    return dumps_apart(obj, scope, least_bytes=sys.maxsize)[0]
 
 
 class _Apart:
     """A buffer callback that keeps the large buffers out of the pickle."""
 
-    __slots__ = ("buffers",)
+    __slots__ = ("buffers", "least_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, least_bytes: int) -> None:
+        self.least_bytes = least_bytes
         self.buffers: list[memoryview] = []
 
     def __call__(self, buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes < OUT_OF_BAND_BYTES:
+        if raw.nbytes < self.least_bytes:
             return True
         self.buffers.append(raw)
         return False
 
 
-def dumps_apart(obj: Any, scope: Scope = HERE, reducers: Reducers | None = None) -> tuple[bytes, list[memoryview]]:
-    """Return a pickle, and the buffers that are not in it; see ``dumps``.
+def dumps_apart(
+    obj: Any, scope: Scope = HERE, reducers: Reducers | None = None, least_bytes: int = OUT_OF_BAND_BYTES
+) -> tuple[bytes, list[memoryview]]:
+    """Return a pickle, and the large buffers, which are not in it; see ``dumps``.
 
-    ``reducers``: how objects of these types pickle, at any depth.
+    ``reducers``: how objects of these types pickle, at any depth. ``least_bytes``: of large buffers.
 
     Raises
     ------
@@ -157,7 +152,7 @@ def dumps_apart(obj: Any, scope: Scope = HERE, reducers: Reducers | None = None)
     """
     by_reference = scope.by_reference or settings.by_reference
     if by_reference or not _travels_by_value(obj):
-        apart = _Apart()
+        apart = _Apart(least_bytes)
         try:
             if reducers is None:
                 data = pickle.dumps(obj, PROTOCOL, buffer_callback=apart)
@@ -166,9 +161,14 @@ def dumps_apart(obj: Any, scope: Scope = HERE, reducers: Reducers | None = None)
             if (by_reference or _is_importable(data)) and handles.MARK not in data:
                 return data, apart.buffers
         except Exception:
-            pass
-    apart = _Apart()
-    return _dumps_by_value(obj, apart, by_reference, scope, reducers), apart.buffers
+            pass  # the other pickler can do more; if it cannot either, its error is the one to show
+    from futures_cluster.wire.codec.by_value import ByValuePickler
+
+    apart = _Apart(least_bytes)
+    file = io.BytesIO()
+    pickler = ByValuePickler(file, apart, by_reference, reducers)
+    pickler.dump(obj)
+    return _with_definitions(file.getvalue(), pickler, scope)[0], apart.buffers
 
 
 def _dumps_with(reducers: Reducers, obj: Any, buffer_callback: Any) -> bytes:
@@ -177,17 +177,6 @@ def _dumps_with(reducers: Reducers, obj: Any, buffer_callback: Any) -> bytes:
     pickler.dispatch_table = {**copyreg.dispatch_table, **reducers}
     pickler.dump(obj)
     return file.getvalue()
-
-
-def _dumps_by_value(
-    obj: Any, buffer_callback: Any, by_reference: bool, scope: Scope, reducers: Reducers | None = None
-) -> bytes:
-    from futures_cluster.wire.codec.by_value import ByValuePickler
-
-    file = io.BytesIO()
-    pickler = ByValuePickler(file, buffer_callback, by_reference, reducers)
-    pickler.dump(obj)
-    return _with_definitions(file.getvalue(), pickler, scope)[0]
 
 
 def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None) -> tuple[bytes, list[Watched]]:

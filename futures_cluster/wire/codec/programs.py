@@ -19,6 +19,7 @@ Does not cover: making batches (``capture``), and which objects refer to what (`
 from __future__ import annotations
 
 import builtins
+import functools
 import io
 import itertools
 import linecache
@@ -146,7 +147,8 @@ class Program:
         self.is_home = is_home
         self.lock = locks.RLock()  # users' code runs while it is held: pickling and unpickling
         self.spaces: dict[str, dict[str, Any]] = {}
-        self._modules: dict[str, ModuleType] = {}  # made for the namespaces of a program from elsewhere
+        #: Made for the namespaces of a program from elsewhere; at home ``__main__``, so that its identity stays taken.
+        self.modules: dict[str, ModuleType] = {}
         self.records: dict[Key, ProgramRecord] = {}
         self.batches: dict[str, bytes] = {}  # in the order in which they were made
         self._numbers = itertools.count(1)
@@ -250,21 +252,13 @@ class Program:
         """Return the namespace of a module, which is made when it is first needed."""
         space = self.spaces.get(module)
         if space is None:
-            made = self._modules[module] = ModuleType(module)
+            made = self.modules[module] = ModuleType(module)
             made.__dict__["__builtins__"] = builtins
             space = self.spaces[module] = made.__dict__
             importing.send_by_value(module)
             if mains.is_host:
                 mains.add(made)
         return space
-
-    def keep(self, module: ModuleType) -> None:
-        """Hold a module of the program, so that its identity is not used again."""
-        self._modules[canonical(module.__name__)] = module
-
-    def modules(self) -> list[ModuleType]:
-        """Return the modules that were made for a program from elsewhere."""
-        return list(self._modules.values())
 
     def module(self, name: str) -> ModuleType:
         """Return the module of a namespace.
@@ -276,7 +270,7 @@ class Program:
         """
         if not self.is_home:
             self.space(name)
-        module = self._modules.get(name) or sys.modules.get(name)
+        module = self.modules.get(name) or sys.modules.get(name)
         if module is None:
             raise ModuleNotFoundError(f"the module {name!r} is not loaded in this process", name=name)
         return module
@@ -308,20 +302,17 @@ class ProgramUnpickler(pickle.Unpickler):
 _programs: dict[str, Program] = {}
 _homes: dict[int, Program] = {}  # by identity of ``__main__``'s namespace
 _lock = locks.RLock()
-_token = ""
 
 
+@functools.cache
 def _own_token() -> str:
-    global _token
-    if not _token:
-        _token = os.urandom(8).hex()
-    return _token
+    return os.urandom(8).hex()
 
 
 def _after_fork() -> None:
     """Separate ``__main__`` of a forked copy, and replace locks."""
-    global _token, _lock
-    _token = ""
+    global _lock
+    _own_token.cache_clear()
     _lock = locks.RLock()
     _homes.clear()
     for token, program in list(_programs.items()):
@@ -338,15 +329,12 @@ if hasattr(os, "register_at_fork"):
 def get(token: str) -> Program:
     """Return the program of a token."""
     program = _programs.get(token)
-    if program is None:
-        of_home = _programs.get(token.partition(":")[0])
-        if of_home is not None and of_home.is_home:
-            return of_home
-        with _lock:
-            program = _programs.get(token)
-            if program is None:
-                program = _programs[token] = Program(token, is_home=False)
-    return program
+    if program is not None:
+        return program
+    of_home = _programs.get(token.partition(":")[0])
+    if of_home is not None and of_home.is_home:
+        return of_home
+    return _programs.setdefault(token, Program(token, is_home=False))  # another thread may be faster
 
 
 def known() -> list[Program]:
@@ -363,7 +351,7 @@ def forget(scope: str) -> list[Program]:
     ]
     for program in found:
         del _programs[program.token]
-        for module in program.modules():
+        for module in list(program.modules.values()):
             mains.drop(module)
     return found
 
@@ -382,7 +370,7 @@ def home() -> Program:
                 token = _own_token() if not _homes else f"{_own_token()}-{len(_homes)}"
                 program = Program(token, is_home=True)
                 program.spaces[MAIN] = _live_namespace(main)
-                program.keep(main)
+                program.modules[canonical(main.__name__)] = main
                 _programs[token] = _homes[id(main)] = program
     return program
 

@@ -12,20 +12,19 @@ from typing import Any
 
 from futures_cluster.wire.codec import classes, programs
 from futures_cluster.wire.codec.main_modules import MAIN
-from futures_cluster.wire.codec.programs import MISSING, Program
 
 #: In the place of a program's token: the processes that load it have ``__main__`` themselves.
 THEIRS = ""
 
 
-def _program(token: str | None) -> Program:
+def _program(token: str | None) -> programs.Program:
     return programs.being_loaded() if token is None else programs.get(token)
 
 
 def from_program(token: str | None, module: str, qualname: str) -> Any:
     """Return the object of a name."""
     found = _program(token).resolve(module, qualname)
-    if found is MISSING:
+    if found is programs.MISSING:
         raise AttributeError(f"{module}.{qualname} was not sent with the object that refers to it")
     return found
 

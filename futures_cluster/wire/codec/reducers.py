@@ -68,11 +68,7 @@ def _reduce_partialmethod(method: Any) -> Any:
 
     ``pickle`` makes an empty one and then fills it, which fails from Python 3.14 on: its ``__new__`` needs more.
     """
-    return _make_partialmethod, (type(method), method.func, method.args, method.keywords)
-
-
-def _make_partialmethod(cls: Any, func: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    return cls(func, *args, **keywords)
+    return functools.partial(method.__class__, method.func, *method.args, **method.keywords), ()
 
 
 def _reduce_lazy_import(lazy: Any) -> Any:
@@ -105,18 +101,13 @@ def reduce_definition(obj: Any) -> Any:
     """Reduce an object to what defines it, where its ``__reduce__`` gives its name."""
     kind: Any = type(obj)
     if kind is getattr(typing, "TypeAliasType", None):
-        return _make_type_alias, (obj.__name__, obj.__value__, obj.__type_params__)
+        return functools.partial(obj.__class__, obj.__name__, obj.__value__, type_params=obj.__type_params__), ()
     if kind in (getattr(typing, "ParamSpec", None), getattr(typing, "TypeVarTuple", None)):
         return kind, (obj.__name__,)
     if kind is getattr(builtins, "sentinel", None):
         return _make_sentinel, (obj.__name__, repr(obj), obj.__module__)
     args = obj.__getnewargs__() if hasattr(kind, "__getnewargs__") else ()
     return copyreg.__newobj__, (kind, *args), object.__getstate__(obj) or None  # type: ignore[attr-defined]
-
-
-def _make_type_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
-    make: Any = typing.TypeAliasType  # type: ignore[attr-defined]
-    return make(name, value, type_params=parameters)
 
 
 def _make_sentinel(name: str, text: str, module: str) -> Any:

@@ -37,6 +37,7 @@ import mmap
 import os
 import struct
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -301,25 +302,17 @@ def _lay_out(views: list[memoryview]) -> tuple[list[tuple[int, int]], int]:
 
 
 def _fill(fd: int, views: list[memoryview]) -> None:
-    padded: list[Any] = []
+    parts: deque[memoryview] = deque()
     for view in views:
-        padded.append(view)
-        if padding := -view.nbytes % ALIGNMENT:
-            padded.append(bytes(padding))
+        parts += view, memoryview(bytes(-view.nbytes % ALIGNMENT))
     offset = 0
-    for start in range(0, len(padded), _MAX_BUFFERS_A_CALL):
-        parts = padded[start : start + _MAX_BUFFERS_A_CALL]
-        total = sum(len(part) for part in parts)
-        written = os.pwritev(fd, parts, offset)
-        while written < total:  # a call writes at most 2 GiB
-            rest, skip = [], written
-            for part in parts:
-                if skip < len(part):
-                    rest.append(memoryview(part)[skip:])
-                skip = max(0, skip - len(part))
-            more = os.pwritev(fd, rest, offset + written)
-            written += more
-        offset += total
+    while parts:
+        written = os.pwritev(fd, list(itertools.islice(parts, _MAX_BUFFERS_A_CALL)), offset)
+        offset += written
+        while parts and written >= parts[0].nbytes:
+            written -= parts.popleft().nbytes
+        if written:  # a call writes at most 2 GiB
+            parts[0] = parts[0][written:]
 
 
 class OpenSegment:

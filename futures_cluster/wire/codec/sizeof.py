@@ -9,6 +9,7 @@ Needs neither numpy nor pandas: types are recognised by the module and name of t
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -72,10 +73,6 @@ def _frame(x: Any) -> int:
     return _HEADER + _index(x.index) + (total * count // looked_at if looked_at else 0)
 
 
-def _extension_array(x: Any) -> int:
-    return _column(x.dtype, x, len(x))
-
-
 def _sparse(x: Any) -> int:
     parts = ("data", "indices", "indptr", "row", "col")
     return _HEADER + sum(int(getattr(x, part).nbytes) for part in parts if hasattr(x, part))
@@ -87,39 +84,25 @@ _FLAT: dict[tuple[str, str], Callable[[Any], int]] = {
     ("pandas", "DataFrame"): _frame,
     ("pandas", "Series"): _series,
     ("pandas", "Index"): _index,
-    ("scipy", "csr_matrix"): _sparse,
-    ("scipy", "csc_matrix"): _sparse,
-    ("scipy", "coo_matrix"): _sparse,
-    ("scipy", "csr_array"): _sparse,
-    ("scipy", "csc_array"): _sparse,
-    ("scipy", "coo_array"): _sparse,
+    **{("scipy", f"{layout}_{kind}"): _sparse for layout in ("csr", "csc", "coo") for kind in ("matrix", "array")},
     ("pyarrow", "Table"): lambda x: int(x.nbytes),
-    ("builtins", "bytes"): sys.getsizeof,
-    ("builtins", "bytearray"): sys.getsizeof,
-    ("builtins", "str"): sys.getsizeof,
+    **{("builtins", name): sys.getsizeof for name in ("bytes", "bytearray", "str")},
 }
 #: Looked for among the bases of a class, too; what derives from them may hold things that do not pickle.
 _BASES: dict[tuple[str, str], Callable[[Any], int]] = {
     **{key: estimate for key, estimate in _FLAT.items() if key[0] in ("numpy", "pandas", "scipy")},
-    ("pandas", "ExtensionArray"): _extension_array,
+    ("pandas", "ExtensionArray"): lambda x: _column(x.dtype, x, len(x)),
     ("torch", "Tensor"): lambda x: _HEADER + int(x.nbytes),
     ("pyarrow", "RecordBatch"): lambda x: int(x.nbytes),
     ("pyarrow", "Array"): lambda x: int(x.nbytes),
     ("pyarrow", "ChunkedArray"): lambda x: int(x.nbytes),
 }
-_BY_TYPE: dict[type, Callable[[Any], int] | None] = {}
 
 
+@functools.cache
 def _estimator(cls: type) -> Callable[[Any], int] | None:
-    try:
-        return _BY_TYPE[cls]
-    except KeyError:
-        found = _FLAT.get(_name(cls))
-        for base in cls.__mro__:
-            if found is None:
-                found = _BASES.get(_name(base))
-        _BY_TYPE[cls] = found
-        return found
+    of_bases = (_BASES.get(_name(base)) for base in cls.__mro__)
+    return _FLAT.get(_name(cls)) or next(filter(None, of_bases), None)
 
 
 def _name(cls: type) -> tuple[str, str]:
@@ -139,7 +122,7 @@ def flat_size(obj: object) -> int | None:
     >>> flat_size([1, 2, 3]) is None
     True
     """
-    cls = type(obj)
+    cls: Any = type(obj)
     estimator = _estimator(cls)
     if estimator is None or _name(cls) not in _FLAT:
         return None
@@ -160,7 +143,7 @@ def sizeof(obj: object) -> int:
 
 
 def _sizeof(obj: Any, depth: int) -> int:
-    cls = type(obj)
+    cls: Any = type(obj)
     estimator = _estimator(cls)
     try:
         if estimator is not None:

@@ -121,14 +121,10 @@ def call_detached(function: Callable[..., Any], /, *args: Any, **kwargs: Any) ->
 def _positions(code: CodeType, tb: TracebackType) -> _Positions:
     line: int = tb.tb_lineno or 0
     if tb.tb_lasti >= 0:
-        first, last, start, end = next(itertools.islice(code.co_positions(), tb.tb_lasti // 2, None), (None,) * 4)
-        if (
-            first == line  # else other code has changed the line number of the traceback
-            and last is not None
-            and start is not None
-            and end is not None
-            and (first, start) <= (last, end)
-        ):
+        positions = next(itertools.islice(code.co_positions(), tb.tb_lasti // 2, None), (None,) * 4)
+        first, last, start, end = (-1 if each is None else each for each in positions)
+        # Another first line: other code has changed the line number of the traceback.
+        if first == line and min(last, start, end) >= 0 and (first, start) <= (last, end):
             return line, last, start, end
     return line, None, None, None
 

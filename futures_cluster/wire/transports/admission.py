@@ -22,14 +22,14 @@ MAX_PLACES = 512
 MAX_KNOWN = 4096
 
 
-def places(most: int = MAX_PLACES) -> int:
+def places() -> int:
     """Return the number of handshakes that a process affords."""
     try:
         import resource
     except ImportError:  # not on Windows
-        return most
+        return MAX_PLACES
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return most if limit == resource.RLIM_INFINITY else max(8, min(most, limit // 4))
+    return MAX_PLACES if limit == resource.RLIM_INFINITY else max(8, min(MAX_PLACES, limit // 4))
 
 
 def source_of(host: str) -> str:
@@ -56,27 +56,23 @@ class _Pool:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.number = 0
         self.sources: dict[str, dict[Any, float]] = {}
 
     def enter(self, item: Any, source: str, now: float) -> None:
         self.sources.setdefault(source, {})[item] = now
-        self.number += 1
 
     def leave(self, item: Any, source: str) -> None:
         items = self.sources[source]
         del items[item]
         if not items:
             del self.sources[source]
-        self.number -= 1
 
     def oldest_of_the_largest(self) -> tuple[Any, float]:
         return next(iter(max(self.sources.values(), key=len).items()))
 
     def is_overfull(self) -> bool:
-        return self.number > self.most or (
-            self.number > self.most // 2 and max(map(len, self.sources.values())) > self.most // 2
-        )
+        sizes = list(map(len, self.sources.values()))
+        return sum(sizes) > self.most or max(sizes, default=0) > self.most // 2
 
 
 class Admission:
@@ -136,7 +132,7 @@ class Admission:
         """
         wait_s = 0.0
         for pool in (self._strangers, self._acquainted):
-            if pool.is_overfull() or (is_urgent and pool.number):
+            if pool.is_overfull() or (is_urgent and pool.sources):
                 item, since = pool.oldest_of_the_largest()
                 left_s = since + GRACE_S - now
                 if left_s <= 0:

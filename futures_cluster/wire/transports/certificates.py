@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from futures_cluster.wire.private_files import check_is_private, make_private_folder
@@ -41,8 +42,8 @@ def files_in(folder: str) -> TlsFiles:
     FileNotFoundError
         When there is none.
     """
-    files = TlsFiles(*(os.path.join(folder, name) for name in (AUTHORITY, CERTIFICATE, KEY)))
-    for path in (files.authority, files.certificate, files.key):
+    files = TlsFiles(*(os.path.join(folder, name) for name in _SET))
+    for path in files:
         if not os.path.exists(path):
             raise FileNotFoundError(
                 f"{path} is not there; make a set of certificates with `futures-cluster certificates`"
@@ -101,28 +102,27 @@ def make_certificates(folder: str, hosts: Sequence[str], authority: str | None =
             )
     maker = _find_maker()
     with tempfile.TemporaryDirectory(dir=folder) as draft:  # of mode 0700
-        if authority is not None and os.path.exists(os.path.join(authority, AUTHORITY_KEY)):
-            key = os.path.join(authority, AUTHORITY_KEY)
+        signer = draft
+        if authority is not None and os.path.exists(key := os.path.join(authority, AUTHORITY_KEY)):
             check_is_private(key, os.stat(key), "Make a new authority in another folder, and new sets by it")
-            maker.sign(draft, authority, names)
+            signer = authority
         else:
             maker.make_authority(draft)
-            maker.sign(draft, draft, names)
-            if authority is not None:
-                make_private_folder(authority)
-                for name in (AUTHORITY, AUTHORITY_KEY):
-                    _put(os.path.join(draft, name), os.path.join(authority, name))
-        source = draft if os.path.exists(os.path.join(draft, AUTHORITY)) else str(authority)
-        for name in _SET:
-            _put(os.path.join(source if name == AUTHORITY else draft, name), os.path.join(folder, name))
+        maker.sign(draft, signer, names)
+        if authority is not None and signer == draft:
+            make_private_folder(authority)
+            for name in (AUTHORITY, AUTHORITY_KEY):
+                _put(os.path.join(draft, name), os.path.join(authority, name))
+        for source, name in ((signer, AUTHORITY), (draft, CERTIFICATE), (draft, KEY)):
+            _put(os.path.join(source, name), os.path.join(folder, name))
     return files_in(folder)
 
 
 def _put(source: str, target: str) -> None:
     """Copy a file to a place where there is none, with mode 0600."""
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(fd, "wb") as copy, open(source, "rb") as original:
-        copy.write(original.read())
+    with open(fd, "wb") as copy:
+        copy.write(Path(source).read_bytes())
 
 
 def _find_maker() -> Any:
@@ -155,53 +155,49 @@ class _Cryptography:
     def make_authority(self, folder: str) -> None:
         """Write a new authority's certificate and key."""
         from cryptography import x509
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec
 
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
-            self._begin(_AUTHORITY_NAME, key, key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(self._usage("key_cert_sign", "crl_sign"), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        self._write(folder, AUTHORITY, certificate)
-        self._write_key(folder, AUTHORITY_KEY, key)
+        extensions = [
+            (x509.BasicConstraints(ca=True, path_length=0), True),
+            (self._usage("key_cert_sign", "crl_sign"), True),
+        ]
+        self._make(folder, AUTHORITY, AUTHORITY_KEY, None, extensions)
 
     def sign(self, folder: str, authority: str, hosts: Sequence[Any]) -> None:
         """Write a certificate and its key, signed by an authority."""
         from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives import serialization
         from cryptography.x509.oid import ExtendedKeyUsageOID
 
-        with open(os.path.join(authority, AUTHORITY_KEY), "rb") as file:
-            authority_key: Any = serialization.load_pem_private_key(file.read(), None)
-        key = ec.generate_private_key(ec.SECP256R1())
+        authority_key: Any = serialization.load_pem_private_key(Path(authority, AUTHORITY_KEY).read_bytes(), None)
         alternatives = [x509.DNSName(host) if isinstance(host, str) else x509.IPAddress(host) for host in hosts]
-        certificate = (
-            self._begin(_OUR_NAME, key, authority_key)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(self._usage("digital_signature"), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
-            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-            .sign(authority_key, hashes.SHA256())
-        )
-        self._write(folder, CERTIFICATE, certificate)
-        self._write_key(folder, KEY, key)
+        extensions = [
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (self._usage("digital_signature"), True),
+            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), False),
+            (x509.SubjectAlternativeName(alternatives), False),
+        ]
+        self._make(folder, CERTIFICATE, KEY, authority_key, extensions)
 
-    def _begin(self, name: str, key: Any, authority_key: Any) -> Any:
+    def _make(
+        self, folder: str, name: str, key_name: str, authority_key: Any, extensions: Sequence[tuple[Any, bool]]
+    ) -> None:
+        """Write a certificate and a new key, which signs it itself if there is no other.
+
+        ``extensions``: besides the names of both keys; each with whether it is critical.
+        """
         from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.x509.oid import NameOID
 
+        key = ec.generate_private_key(ec.SECP256R1())
+        signer = key if authority_key is None else authority_key
+        subject = _AUTHORITY_NAME if authority_key is None else _OUR_NAME
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         now = datetime.datetime.now(datetime.UTC)
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-        return (
+        builder = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
             .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _AUTHORITY_NAME)]))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
@@ -210,6 +206,12 @@ class _Cryptography:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(issuer, critical=False)
         )
+        for extension, is_critical in extensions:
+            builder = builder.add_extension(extension, is_critical)
+        pem = serialization.Encoding.PEM
+        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        Path(folder, name).write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(pem))
+        Path(folder, key_name).write_bytes(private)
 
     def _usage(self, *allowed: str) -> Any:
         from cryptography import x509
@@ -219,22 +221,6 @@ class _Cryptography:
             "crl_sign encipher_only decipher_only"
         )
         return x509.KeyUsage(**{name: name in allowed for name in names.split()})
-
-    def _write(self, folder: str, name: str, certificate: Any) -> None:
-        from cryptography.hazmat.primitives import serialization
-
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def _write_key(self, folder: str, name: str, key: Any) -> None:
-        from cryptography.hazmat.primitives import serialization
-
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(
-                key.private_bytes(
-                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                )
-            )
 
 
 # ---------------------------------------------------------------- by the program openssl
@@ -290,10 +276,9 @@ class _Openssl:
         )
 
     def _configure(self, folder: str, name: str, alternatives: str) -> str:
-        path = os.path.abspath(os.path.join(folder, f"{name}.cnf"))
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(_CONFIGURATION.format(name=name, alternatives=alternatives))
-        return path
+        path = Path(folder, f"{name}.cnf").absolute()
+        path.write_text(_CONFIGURATION.format(name=name, alternatives=alternatives), encoding="utf-8")
+        return str(path)
 
     def _run(self, folder: str, *arguments: str) -> None:
         done = subprocess.run(

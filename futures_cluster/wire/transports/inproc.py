@@ -13,119 +13,82 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from futures_cluster import locks
-from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake
 from futures_cluster.wire.codec.buffers import Buffer, copy_of
 from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.registry import Listener, OnConnection, Security
-from futures_cluster.wire.transports.sockets import ignore
+from futures_cluster.wire.transports.sockets import BaseConnection
 
 _Frame = tuple[bytes, list[Buffer]]
 _listeners: dict[str, DirectListener] = {}
 _lock = locks.Lock()
 
 
-class DirectConnection:
+class DirectConnection(BaseConnection):
     """One end; see ``registry.Connection``."""
 
-    same_host = True
-
     def __init__(self, loop: asyncio.AbstractEventLoop, peer: str) -> None:
-        self.on_messages: Callable[[list[Message]], None] = ignore
-        self.on_close: Callable[[BaseException | None], None] = ignore
-        self.closed = False
-        self.peer = peer
+        super().__init__(loop, peer, same_host=True)
         self.other: DirectConnection
-        self._loop = loop
-        self._lock = locks.Lock()
-        self._inbox: deque[_Frame | None] = deque()  # None: the other end has closed
-        self._inbox_bytes = 0
-        self._started = False
-        self._awake = False
+        self._early: list[_Frame | None] | None = []  # what has come before the start
 
     def start(self) -> None:
         """See ``registry.Connection``."""
-        self._started = True
-        self._wake()
+        early, self._early = self._early or [], None
+        for frame in early:
+            self._take_frame(frame)
 
     def send(self, messages: Iterable[Message]) -> None:
         """See ``registry.Connection``."""
-        head, views = frames.pack(messages)
-        body = head[frames.HEAD.size + 8 * len(views) :]
-        if not self.closed:
-            self.other._put((body, [Buffer(copy_of(view), arrived=True) for view in views]))
-
-    def _put(self, frame: _Frame | None) -> None:
+        head, buffers = frames.pack(messages)
+        body = head[frames.HEAD.size + 8 * len(buffers) :]
+        frame = body, [Buffer(copy_of(buffer.memory), arrived=True) for buffer in buffers]
         with self._lock:
             if self.closed:
                 return
-            self._inbox.append(frame)
-            self._inbox_bytes += _size(frame)
-        self._wake()
+            self._pending_bytes += _size(frame)
+        self._pass_on(frame)
 
-    def _wake(self) -> None:
-        with self._lock:
-            if self._awake or not self._started:
-                return
-            self._awake = True
+    def _pass_on(self, frame: _Frame | None) -> None:
+        """Have the other end take a frame; None says that this one has closed."""
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._deliver)
+            self.other._loop.call_soon_threadsafe(self.other._arrived, frame)
 
-    def _deliver(self) -> None:
-        while True:
-            with self._lock:
-                if self.closed or not self._inbox:
-                    self._awake = False
-                    return
-                frame = self._inbox.popleft()
-                self._inbox_bytes -= _size(frame)
-            if frame is None:
-                self.close()
-                self.on_close(None)
-                return
-            try:
-                messages = frames.unpack(*frame)
-            except ProtocolError as error:
-                self.close()
-                self.on_close(error)
-                return
-            try:
-                self.on_messages(messages)
-            except Exception as error:
-                self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
+    def _arrived(self, frame: _Frame | None) -> None:
+        if self._early is None:
+            self._take_frame(frame)
+        else:
+            self._early.append(frame)
 
-    @property
-    def pending_bytes(self) -> int:
-        """See ``registry.Connection``: what the other end has not taken."""
-        return 0 if self.closed else self.other._inbox_bytes
-
-    @property
-    def received_bytes(self) -> int:
-        """See ``registry.Connection``: a frame is there at once."""
-        return 0
+    def _take_frame(self, frame: _Frame | None) -> None:
+        if frame is not None:
+            with self.other._lock:
+                self.other._pending_bytes -= 0 if self.other.closed else _size(frame)
+        if self.closed:
+            return
+        if frame is None:
+            self._end(None)
+        else:
+            self._take(_unpack, frame)
 
     def fileno(self) -> None:
         """Return None: there is no descriptor."""
 
-    def close(self) -> None:
-        """See ``registry.Connection``."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            self._inbox.clear()
-            self._inbox_bytes = 0
-        self.other._put(None)
+    def _give_up(self) -> None:
+        self._pass_on(None)
 
 
-def _size(frame: _Frame | None) -> int:
-    return 0 if frame is None else len(frame[0]) + sum(map(len, frame[1]))
+def _unpack(frame: _Frame) -> tuple[list[Message]]:
+    return (frames.unpack(*frame),)
+
+
+def _size(frame: _Frame) -> int:
+    return len(frame[0]) + sum(map(len, frame[1]))
 
 
 class DirectListener:

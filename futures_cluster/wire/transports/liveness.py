@@ -85,12 +85,11 @@ class TcpConnection(SocketConnection):
         info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
         retransmitted, probed, acked_ms = _INFO.unpack(info)
         if self._acknowledgements.is_gone(self._loop.time(), retransmitted + probed, acked_ms / 1000):
-            self.fail(TimeoutError(f"its host has acknowledged nothing for {GONE_S:g} s"))
+            self._end(TimeoutError(f"its host has acknowledged nothing for {GONE_S:g} s"))
         else:
             self._ask_later()
 
-    def close(self) -> None:
-        """See ``registry.Connection``."""
-        super().close()
+    def _give_up(self) -> None:
+        super()._give_up()
         if self._question is not None:
             self._question.cancel()

@@ -1,7 +1,8 @@
 """Frames over sockets, read by an asyncio loop and written by any thread.
 
-Covers: a connection that hands over the messages of each frame, and sends from whichever thread calls, at once if
-the socket takes it. Does not cover: how sockets are made (``unix``, ``tcp``), what messages mean, reconnecting.
+Covers: what the connections of all transports have in common, and one over a socket, which sends from whichever thread
+calls, at once if the socket takes it. Does not cover: how sockets are made (``unix``, ``tcp``), what messages mean,
+reconnecting.
 
 Why not asyncio's transports: a worker's executing thread sends its results itself. Through the loop's thread they
 would take one more wake-up and one more hand-over of the interpreter's lock, a third of a round trip.
@@ -15,20 +16,19 @@ import itertools
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from futures_cluster import locks
 from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames
 
-if TYPE_CHECKING:
-    from futures_cluster.wire.authenticator import Session
-
 #: Read at once. For a larger piece the allocator would ask the system for memory, each time: 12 us a message.
 READ_BYTES = 64 * 1024
 #: Maximum bytes of large buffers read or written before others have their turn, on the loop and with the lock.
 TURN_BYTES = 4 * 2**20
+#: Buffers are hashed in pieces of this size, just before each is sent: it is still in the processor's cache then.
+HASHED_BYTES = 2**20
 #: Parts that one call may send; the system takes 1024.
 _MAX_PARTS = 64
 
@@ -37,7 +37,86 @@ def ignore(_: object) -> None:
     """Do nothing, in the place of a callback that is not set yet."""
 
 
-class SocketConnection:
+class BaseConnection:
+    """What the connections of all transports have in common; see ``registry.Connection``."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, peer: str, same_host: bool) -> None:
+        self.on_messages: Callable[[list[Message]], None] = ignore
+        self.on_close: Callable[[BaseException | None], None] = ignore
+        self.closed: bool = False
+        self.same_host = same_host
+        self.peer = peer
+        self._loop = loop
+        self._lock = locks.Lock()
+        self._seal: Any = None
+        self._parser = frames.FrameParser()
+        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if frames have tags
+        self._pending_bytes = 0
+
+    def _authenticate(self, keys: tuple[bytes, bytes]) -> None:
+        """Put tags on all frames from now on, and check those of the peer.
+
+        ``keys``: of what this side sends, and of what it receives (``handshake.Handshake.session_keys``).
+        """
+        from futures_cluster.wire.authenticator import Opener, Sealer  # here, because most connections have no tags
+
+        self._seal, self._parser = Sealer(keys[0]).seal, frames.FrameParser(Opener(keys[1]))
+
+    def _open_sealed(self, most_bytes: int) -> None:
+        """Put the next views of sealed buffers that come first in front of them."""
+        first = self._outbox[0]
+        if type(first) is not memoryview:
+            views = first.take(most_bytes)
+            if not first.nbytes:
+                self._outbox.popleft()
+            self._outbox.extendleft(reversed(views))
+
+    @property
+    def pending_bytes(self) -> int:
+        """See ``registry.Connection``."""
+        return self._pending_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """See ``registry.Connection``."""
+        return self._parser.received_bytes
+
+    def _take(self, parse: Callable[[Any], Iterable[list[Message]]], what: Any) -> None:
+        """Give the parser what came, and hand over the messages of each frame."""
+        try:
+            for messages in parse(what):
+                try:
+                    self.on_messages(messages)
+                except Exception as error:
+                    # A mistake of ours; the frames behind this one must not wait for the next bytes.
+                    self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
+                if self.closed:
+                    return
+        except (ProtocolError, AuthenticationError) as error:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Close, and say so; on the loop's thread."""
+        if not self.closed:
+            self.close()
+            self.on_close(error)
+
+    def close(self) -> None:
+        """Close without calling ``on_close``; on the loop's thread."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            self._outbox.clear()
+            self._pending_bytes = 0
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Close what carries the connection; called once."""
+        raise NotImplementedError
+
+
+class SocketConnection(BaseConnection):
     """One socket between two peers.
 
     Parameters
@@ -52,8 +131,8 @@ class SocketConnection:
         Called once on the loop, when the peer has closed, or with the error that ended the connection.
     left_over : bytes
         What was read from the socket already.
-    session : Session or None
-        Authenticates each frame, where others could get at the bytes on their way.
+    keys : tuple of bytes or None
+        By which each frame is authenticated, where others could get at the bytes on their way.
 
     See ``registry.Connection`` for what all connections have in common.
     """
@@ -68,26 +147,20 @@ class SocketConnection:
         left_over: bytes = b"",
         same_host: bool = True,
         peer: str = "",
-        session: Session | None = None,
+        keys: tuple[bytes, bytes] | None = None,
     ) -> None:
-        self._sock = sock
-        self._fd = sock.fileno()
-        self._loop = loop
+        super().__init__(loop, peer, same_host)
         self.on_messages = on_messages
         self.on_close = on_close
-        self.same_host = same_host
-        self.peer = peer
+        if keys is not None:
+            self._authenticate(keys)
+        self._sock = sock
+        self._fd = sock.fileno()
         self._left_over = left_over
-        self._seal = None if session is None else session.seal
-        self._parser = frames.FrameParser(opener=None if session is None else session.opener)
-        self._lock = locks.Lock()
-        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
-        self._pending_bytes = 0
         self._writing = False
         self._reading = locks.Lock()
         self._watched = False
         self._ended = False
-        self.closed: bool = False
         sock.setblocking(False)
 
     def start(self) -> None:
@@ -128,7 +201,7 @@ class SocketConnection:
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send messages in one frame, from any thread; drops them after the end."""
-        data, buffers = frames.pack_whole(messages)
+        data, buffers = frames.pack(messages)
         parts: Sequence[Any] = [buffer.memory for buffer in buffers] if buffers else ()
         with self._lock:
             if self.closed:
@@ -139,7 +212,7 @@ class SocketConnection:
             if not self._outbox and not parts:
                 try:
                     sent = self._send_first(data)
-                except (BlockingIOError, InterruptedError):
+                except self._waits:
                     pass
                 except OSError:
                     return  # the reader sees the end as well, and reports it
@@ -159,11 +232,6 @@ class SocketConnection:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._watch_writes)
 
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes that the socket has not taken yet."""
-        return self._pending_bytes
-
     def _send_outbox(self) -> bool:
         """Send what waits, under the lock; False if the loop has to go on with it."""
         outbox = self._outbox
@@ -173,7 +241,7 @@ class SocketConnection:
                 return False
             try:
                 sent = self._send_some()
-            except (BlockingIOError, InterruptedError):
+            except self._waits:
                 return False
             except OSError:
                 outbox.clear()
@@ -187,7 +255,9 @@ class SocketConnection:
                 outbox[0] = outbox[0][sent:]
         return True
 
-    # What ``tls`` does in another way; all of these raise BlockingIOError when it has to wait.
+    # What ``tls`` does in another way. All of these raise one of ``_waits`` if they would have to wait.
+
+    _waits: tuple[type[OSError], ...] = (BlockingIOError, InterruptedError)
 
     def _receive(self) -> bytes:
         return self._sock.recv(READ_BYTES)
@@ -201,23 +271,14 @@ class SocketConnection:
 
     def _send_some(self) -> int:
         """Hand the first parts of the outbox to the socket; how many bytes it took."""
-        outbox = self._outbox
-        parts = list(itertools.islice(outbox, _MAX_PARTS))
         if self._seal is not None:
-            parts = self._take_sealed(parts)
+            self._open_sealed(HASHED_BYTES)
+        parts = list(itertools.islice(self._outbox, _MAX_PARTS))
+        if self._seal is not None:
+            parts = list(itertools.takewhile(lambda part: type(part) is memoryview, parts))
         if len(parts) == 1:
             return self._sock.send(parts[0])
         return self._sock.sendmsg(parts)
-
-    def _take_sealed(self, parts: list[Any]) -> list[memoryview]:
-        """Return the views at the outbox's beginning, or sealed buffers' next ones."""
-        if type(parts[0]) is not memoryview:
-            sealed = self._outbox.popleft()
-            parts = sealed.take()
-            if sealed.nbytes:
-                self._outbox.appendleft(sealed)
-            self._outbox.extendleft(reversed(parts))
-        return list(itertools.takewhile(lambda part: type(part) is memoryview, parts))
 
     def _watch_writes(self) -> None:
         if not self.closed:
@@ -233,7 +294,7 @@ class SocketConnection:
         """Read some of what has arrived; False when there is no more for now, or ever."""
         parser = self._parser
         try:
-            if parser.space is None:
+            if parser.arriving is None:
                 data = self._receive()
                 if not data:
                     self._end(None)
@@ -241,32 +302,18 @@ class SocketConnection:
                 self._take(parser.feed, data)
                 return not self._ended
             left = TURN_BYTES
-            while left > 0 and parser.space is not None and not self.closed:
-                count = self._receive_into(parser.prepared_space())
+            while left > 0 and parser.arriving is not None and not self.closed:
+                count = self._receive_into(parser.arriving.prepared_space())
                 if not count:
                     self._end(None)
                     return False
                 left -= count
                 self._take(parser.filled, count)
-        except (BlockingIOError, InterruptedError):
+        except self._waits:
             return False
         except OSError as error:
             self._end(error)
         return not self._ended
-
-    def _take(self, parse: Callable[[Any], Iterable[list[Message]]], what: Any) -> None:
-        """Give the parser what came, and hand over the messages of each frame."""
-        try:
-            for messages in parse(what):
-                try:
-                    self.on_messages(messages)
-                except Exception as error:
-                    # A mistake of ours; the frames behind this one must not wait for the next bytes.
-                    self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
-                if self.closed:
-                    return
-        except (ProtocolError, AuthenticationError) as error:
-            self._end(error)
 
     def drain(self) -> None:
         """Read until nothing is left or the end has come; on the loop's thread."""
@@ -276,34 +323,14 @@ class SocketConnection:
         if self.closed:  # meanwhile
             self._sock.close()
 
-    def fail(self, error: BaseException) -> None:
-        """End the connection with an error, as if reading had raised it."""
-        self._end(error)
-
-    @property
-    def received_bytes(self) -> int:
-        """See ``registry.Connection``."""
-        return self._parser.received_bytes
-
     def _end(self, error: BaseException | None) -> None:
+        """End the connection soon; from any thread."""
         if not self._ended:
             self._ended = True
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._close_and_tell, error)
+                self._loop.call_soon_threadsafe(super()._end, error)
 
-    def _close_and_tell(self, error: BaseException | None) -> None:
-        if not self.closed:
-            self.close()
-            self.on_close(error)
-
-    def close(self) -> None:
-        """Close without calling ``on_close``; on the loop's thread."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            self._outbox.clear()
-            self._pending_bytes = 0
+    def _give_up(self) -> None:
         with contextlib.suppress(RuntimeError, ValueError):
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)

@@ -1,14 +1,15 @@
 """Connections over stream sockets: what ``unix``, ``tcp`` and ``tls`` have in common.
 
-Covers: the handshake on a socket, connecting, the base class of these transports. Does not cover: making sockets and
-their options (``unix``, ``tcp``), accepting (``listeners``), what the handshake says (``handshake``, pure), reading and
-writing frames (``sockets``).
+Covers: the handshake on a socket, connecting, accepting, the base class of these transports. Does not cover: making
+sockets and their options (``unix``, ``tcp``), the handshakes under way at a listener (``listeners``), what they say
+(``handshake``, pure), reading and writing frames (``sockets``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import socket
@@ -17,14 +18,17 @@ from functools import cache
 from typing import Any
 
 from futures_cluster.wire import audience, handshake
-from futures_cluster.wire.authenticator import Session
-from futures_cluster.wire.transports import registry
-from futures_cluster.wire.transports.listeners import StreamListener
+from futures_cluster.wire.transports import addresses, admission, local_sockets, registry
+from futures_cluster.wire.transports.listeners import HandshakingListener
 from futures_cluster.wire.transports.registry import Listener, OnConnection, Security
 from futures_cluster.wire.transports.sockets import SocketConnection
 
 #: Connections that the system keeps until they are accepted.
 BACKLOG = 1024
+#: When a connection cannot be accepted, because no descriptor is left or for other reasons, the listener tries again
+#: after this time.
+RETRY_S = 0.2
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def host_identity() -> bytes:
@@ -51,47 +55,53 @@ def _host_identity(users: tuple[int, ...], groups: tuple[int, ...]) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-# ---------------------------------------------------------------- the handshake on a socket
+# ---------------------------------------------------------------- the handshake
 
 
-async def until(loop: asyncio.AbstractEventLoop, sock: socket.socket, is_writing: bool) -> None:
-    """Wait until the socket may be read, or written."""
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def ready() -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    fd = sock.fileno()
-    if is_writing:
-        loop.add_writer(fd, ready)
-    else:
-        loop.add_reader(fd, ready)
-    try:
-        await waiter
-    finally:
-        if is_writing:
-            loop.remove_writer(fd)
-        else:
-            loop.remove_reader(fd)
+def new_connector(security: Security, meant: bytes) -> handshake.Connector:
+    """Make the part of the side that connects, and means a listener of this audience."""
+    nonce = os.urandom(handshake.NONCE_BYTES)
+    return handshake.Connector(security.secret, nonce, host_identity(), meant, security.insecure)
 
 
-async def receive(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
-    """Return what has come on a plain socket; empty at the end."""
+def new_acceptor(security: Security, answers_to: frozenset[bytes]) -> handshake.Acceptor:
+    """Make the part of the side that listens, and answers to these audiences."""
+    return handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), answers_to)
+
+
+async def shake_hands(
+    machine: handshake.Handshake,
+    receive: Callable[[], Any],
+    send: Callable[[bytes], Any],
+    mismatch: str = "",
+) -> None:
+    """Run a handshake by these ways to receive and to send.
+
+    A peer that hangs up may do so because of a mismatch, which the error names then.
+
+    Raises
+    ------
+    HandshakeError
+        When it fails.
+    """
+    data = machine.start()
     while True:
-        try:
-            return sock.recv(handshake.MAX_BYTES)
-        except (BlockingIOError, InterruptedError):
-            await until(loop, sock, is_writing=False)
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # what it said before that may say why
+            if data:
+                await send(data)
+        if machine.error is not None:
+            raise machine.error
+        if machine.done:
+            return
+        came = b""
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            came = await receive()
+        if not came:
+            raise handshake.hung_up("it", mismatch)
+        data = machine.receive(came)
 
 
-async def send_all(loop: asyncio.AbstractEventLoop, sock: socket.socket, data: bytes) -> None:
-    """Send on a plain socket."""
-    while data:
-        try:
-            data = data[sock.send(data) :]
-        except (BlockingIOError, InterruptedError):
-            await until(loop, sock, is_writing=True)
+# ---------------------------------------------------------------- transports
 
 
 class StreamTransport:
@@ -180,24 +190,15 @@ class StreamTransport:
         SocketConnection
             A connection, not started.
         """
-        return await shake_hands(
+        await shake_hands(
             machine,
-            lambda: receive(loop, sock),
-            lambda data: send_all(loop, sock, data),
-            lambda: self.connection(
-                sock,
-                loop,
-                left_over=machine.left_over,
-                same_host=machine.same_host,
-                peer=peer,
-                session=self._session(machine),
-            ),
+            lambda: loop.sock_recv(sock, handshake.MAX_BYTES),
+            lambda data: loop.sock_sendall(sock, data),
             self.mismatch,
         )
-
-    def _session(self, machine: handshake.Handshake) -> Session | None:
         keys = machine.session_keys() if self.authenticates_frames else None
-        return None if keys is None else Session(keys)
+        left_over, same_host = machine.left_over, machine.same_host
+        return self.connection(sock, loop, left_over=left_over, same_host=same_host, peer=peer, keys=keys)
 
     def audience(self, sock: socket.socket, identity: str) -> bytes:
         """Return the listener that the connector of this socket means.
@@ -250,8 +251,7 @@ class StreamTransport:
         Acceptor
             A machine in its first state.
         """
-        answers_to = self.audiences(sock, identity)
-        return handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), answers_to)
+        return new_acceptor(security, self.audiences(sock, identity))
 
     def split(self, rest: str) -> tuple[str, str]:
         """Split an address into the place and the listener's identity.
@@ -317,10 +317,7 @@ class StreamTransport:
         sock = await self.open_socket(rest, loop)
         try:
             self.prepare_socket(sock)
-            meant = self.audience(sock, identity)
-            machine = handshake.Connector(
-                security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant, security.insecure
-            )
+            machine = new_connector(security, self.audience(sock, identity))
             return await self.shake_hands_on(sock, machine, loop, security, f"{self.scheme}://{rest}")
         except BaseException:
             sock.close()
@@ -349,37 +346,85 @@ class StreamTransport:
         return f"{self.scheme}://{address}"
 
 
-async def shake_hands(
-    machine: handshake.Handshake,
-    receive: Callable[[], Any],
-    send: Callable[[bytes], Any],
-    make: Callable[[], SocketConnection],
-    mismatch: str = "",
-) -> SocketConnection:
-    """Run a handshake by these ways to receive and to send.
+# ---------------------------------------------------------------- accepting
 
-    A peer that hangs up may do so because of a mismatch, which the error names then.
 
-    Raises
-    ------
-    HandshakeError
-        When it fails.
-    """
-    data = machine.start()
-    while True:
-        if data:
-            try:
-                await send(data)
-            except (ConnectionResetError, BrokenPipeError):
-                pass  # what it said before it hung up may say why
-        if machine.error is not None:
-            raise machine.error
-        if machine.done:
-            return make()
+class StreamListener(HandshakingListener):
+    """A listening socket, and the handshakes under way on what it has accepted."""
+
+    def __init__(
+        self,
+        transport: StreamTransport,
+        sock: socket.socket,
+        address: str,
+        loop: asyncio.AbstractEventLoop,
+        security: Security,
+        on_connection: OnConnection,
+        clean_up: Callable[[], None],
+    ) -> None:
+        super().__init__(address, transport.identity(address), loop, security, on_connection, admission.places())
+        self._transport = transport
+        self._sock = sock
+        self._clean_up = clean_up
+        self._timer: asyncio.TimerHandle | None = None  # accepts nothing until then
+        loop.add_reader(sock.fileno(), self._accept)
+
+    def _accept(self) -> None:
         try:
-            came = await receive()
-        except (ConnectionResetError, BrokenPipeError):
-            came = b""
-        if not came:
-            raise handshake.hung_up("it", mismatch)
-        data = machine.receive(came)
+            sock, address = local_sockets.accept(self._sock)
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            why = addresses.limit_in_words(error)
+            self._warnings.warning("accept", "%s cannot accept a connection now: %s", self.address, why)
+            self._make_room(is_urgent=error.errno in _NO_ROOM)
+            self._pause(RETRY_S)
+            return
+        sock.setblocking(False)
+        source = self._transport.source(address)
+        self._begin(self._admit(sock, self._transport.describe_peer(address), source), source, sock)
+        self._make_room()
+
+    def _pause(self, delay_s: float) -> None:
+        """Accept no connection for this time."""
+        if self._timer is None:
+            self._loop.remove_reader(self._sock.fileno())
+            self._timer = self._loop.call_later(delay_s, self._go_on)
+
+    def _go_on(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+        self._make_room()
+
+    def _make_room(self, is_urgent: bool = False) -> None:
+        if wait_s := self._end_some(is_urgent):
+            self._pause(wait_s)
+
+    async def _admit(self, sock: socket.socket, peer: str, source: str) -> None:
+        try:
+            transport, security = self._transport, self._security
+            machine = transport.acceptor(sock, self._identity, security)
+            async with asyncio.timeout(registry.TIMEOUT_S):
+                transport.prepare_socket(sock)
+                connection = await transport.shake_hands_on(sock, machine, self._loop, security, peer)
+        except BaseException as error:
+            reason: Any = error
+            if isinstance(error, asyncio.CancelledError):
+                reason = "too many others wait"
+                if not self._closed:
+                    transport.say_busy(sock)
+            elif not isinstance(error, OSError):
+                sock.close()
+                raise
+            self._refused(peer, source, reason)
+            sock.close()  # last: a peer that sees the end finds the line in the log
+            return
+        self._passed(connection)
+
+    def _give_up(self) -> None:
+        if self._timer is None:
+            self._loop.remove_reader(self._sock.fileno())
+        else:
+            self._timer.cancel()
+        self._sock.close()
+        self._clean_up()

@@ -107,12 +107,11 @@ class TcpTransport(StreamTransport):
             try:
                 await loop.sock_connect(sock, address)
                 return sock
-            except OSError as error:
+            except BaseException as error:
                 sock.close()
+                if not isinstance(error, OSError):
+                    raise
                 failed = error
-            except BaseException:
-                sock.close()
-                raise
         assert failed is not None
         raise failed
 

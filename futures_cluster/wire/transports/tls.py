@@ -25,13 +25,12 @@ from futures_cluster.wire.private_files import check_is_private
 from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.liveness import TcpConnection
 from futures_cluster.wire.transports.registry import Listener, OnConnection, Security, TlsFiles
-from futures_cluster.wire.transports.sockets import SocketConnection
-from futures_cluster.wire.transports.streams import shake_hands, until
+from futures_cluster.wire.transports.sockets import READ_BYTES, SocketConnection
+from futures_cluster.wire.transports.streams import shake_hands
 from futures_cluster.wire.transports.tcp import TcpTransport, split_host_and_port
 
 #: Given to SSL at a time: what it could not send has to be given again, as it was.
 _CHUNK_BYTES = 256 * 1024
-_READ_BYTES = 64 * 1024
 
 
 def _context(security: Security, is_listener: bool) -> ssl.SSLContext:
@@ -65,24 +64,25 @@ def _make_context(files: TlsFiles, is_listener: bool, times: tuple[int, ...]) ->
     return context
 
 
-def _name_peer(is_listener: bool) -> str:
-    return "it" if is_listener else "the listener"
+async def _until(
+    sock: socket.socket, watch: Callable[[int, Callable[[], None]], None], forget: Callable[[int], object]
+) -> None:
+    """Wait until the socket may be read, or written, by these methods of the loop."""
+    ready, fd = asyncio.Event(), sock.fileno()
+    watch(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        forget(fd)
 
 
-def _no_tls(is_listener: bool, reason: str) -> HandshakeError:
-    return HandshakeError(
-        f"{_name_peer(is_listener)} does not speak TLS; write tcp:// if both sides are not to use it ({reason})"
-    )
+def _hung_up(other: str) -> HandshakeError:
+    return handshake.hung_up(other, "it does not speak TLS; then write tcp://")
 
 
-def _hung_up(is_listener: bool) -> HandshakeError:
-    return handshake.hung_up(_name_peer(is_listener), "it does not speak TLS; then write tcp://")
-
-
-def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
-    """Return what a failure of TLS means, and what to do."""
+def _describe(error: ssl.SSLError, other: str) -> HandshakeError:
+    """Return what a failure of TLS with the other side means, and what to do."""
     reason = error.reason or ""
-    other = _name_peer(is_listener)
     if isinstance(error, ssl.SSLCertVerificationError):
         return AuthenticationError(
             f"the certificate of the other side was not accepted: {error.verify_message}; both sides need certificates "
@@ -94,9 +94,9 @@ def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
             "one authority"
         )
     if reason == "UNEXPECTED_EOF_WHILE_READING":
-        return _hung_up(is_listener)
+        return _hung_up(other)
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-        return _no_tls(is_listener, reason)
+        return HandshakeError(f"{other} does not speak TLS; write tcp:// if both sides are not to use it ({reason})")
     return HandshakeError(f"TLS failed: {error}")
 
 
@@ -104,38 +104,27 @@ class TlsConnection(TcpConnection):
     """See ``SocketConnection``."""
 
     _sock: ssl.SSLSocket
+    _waits = (*TcpConnection._waits, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
     def _receive(self) -> bytes:
         with self._lock:
             self._check_open()
-            try:
-                return self._sock.recv(_READ_BYTES)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise BlockingIOError from None
+            return self._sock.recv(READ_BYTES)
 
     def _receive_into(self, space: memoryview) -> int:
         with self._lock:
             self._check_open()
-            try:
-                return self._sock.recv_into(space[:_CHUNK_BYTES])
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise BlockingIOError from None
+            return self._sock.recv_into(space[:_CHUNK_BYTES])
 
     def _check_open(self) -> None:
         if self.closed:
             raise ConnectionAbortedError("closed by another thread")
 
     def _send_first(self, data: bytes) -> int:
-        return self._encrypt(memoryview(data))
+        return self._sock.send(memoryview(data)[:_CHUNK_BYTES])
 
     def _send_some(self) -> int:
-        return self._encrypt(self._outbox[0])
-
-    def _encrypt(self, data: memoryview) -> int:
-        try:
-            return self._sock.send(data[:_CHUNK_BYTES])
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise BlockingIOError from None
+        return self._sock.send(self._outbox[0][:_CHUNK_BYTES])
 
     def _read(self) -> bool:
         while super()._read():
@@ -178,9 +167,9 @@ class TlsTransport(TcpTransport):
         peer: str,
     ) -> SocketConnection:
         is_listener = isinstance(machine, handshake.Acceptor)
+        other = "it" if is_listener else "the listener"
         host = None if is_listener else split_host_and_port(peer.partition("://")[2])[0]
-        context = _context(security, is_listener)
-        tls = context.wrap_socket(
+        tls = _context(security, is_listener).wrap_socket(
             sock, server_side=is_listener, do_handshake_on_connect=False, server_hostname=host
         )  # which owns the socket from now on
         try:
@@ -190,23 +179,18 @@ class TlsTransport(TcpTransport):
                     try:
                         return function(*args)
                     except ssl.SSLWantReadError:
-                        await until(loop, tls, is_writing=False)
+                        await _until(tls, loop.add_reader, loop.remove_reader)
                     except ssl.SSLWantWriteError:
-                        await until(loop, tls, is_writing=True)
+                        await _until(tls, loop.add_writer, loop.remove_writer)
 
             try:
                 await call(tls.do_handshake)
             except (ConnectionResetError, BrokenPipeError):  # the system says so when the peer leaves bytes unread
-                raise _hung_up(is_listener) from None
-            return await shake_hands(
-                machine,
-                lambda: call(tls.recv, handshake.MAX_BYTES),
-                lambda data: call(tls.send, data),
-                lambda: TlsConnection(tls, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
-            )
-        except ssl.SSLError as error:
+                raise _hung_up(other) from None
+            await shake_hands(machine, lambda: call(tls.recv, handshake.MAX_BYTES), lambda data: call(tls.send, data))
+            return TlsConnection(tls, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer)
+        except BaseException as error:
             tls.close()
-            raise _describe(error, is_listener) from None
-        except BaseException:
-            tls.close()
+            if isinstance(error, ssl.SSLError):
+                raise _describe(error, other) from None
             raise

@@ -1,7 +1,7 @@
 """``unix://PATH``: sockets of this host, in folders that only this user can enter.
 
-Does not cover: who is at the other end (``socket_users``), the handshake and all else that is the same for stream
-sockets (``streams``).
+Covers: the folder and its mode, and whose process is at the other end. Does not cover: the handshake and all else that
+is the same for stream sockets (``streams``).
 """
 
 from __future__ import annotations
@@ -10,15 +10,37 @@ import asyncio
 import contextlib
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from futures_cluster.errors import AuthenticationError
 from futures_cluster.wire.transports import local_sockets, registry
-from futures_cluster.wire.transports.socket_users import check_user
 from futures_cluster.wire.transports.streams import BACKLOG, StreamTransport
 
 #: Paths of unix sockets are no longer than this (108 bytes on Linux, 104 on macOS, with a zero at the end).
 _MAX_PATH_BYTES = 100
+_CREDENTIALS = struct.Struct("3i")  # pid, uid and gid, as Linux tells them
+
+
+def check_user(sock: socket.socket) -> None:
+    """Refuse a unix socket whose other end belongs to neither this user nor root.
+
+    The system notes whose process connected or began to listen. Where it cannot be asked, nothing is checked.
+
+    Raises
+    ------
+    AuthenticationError
+        With both users.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return
+    _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if uid not in (os.geteuid(), 0):
+        raise AuthenticationError(
+            f"the other end of the unix socket belongs to user {uid}, and this process to user {os.geteuid()}; unix "
+            "sockets are for processes of one user, others need tcp:// with a secret, or tls://"
+        )
 
 
 @contextlib.contextmanager

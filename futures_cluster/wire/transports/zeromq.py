@@ -16,21 +16,18 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import socket
-from functools import partial
 from typing import Any
 
 import psutil
 import zmq
 
 from futures_cluster.wire import audience, handshake
-from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.transports import admission, registry
-from futures_cluster.wire.transports.listeners import log
-from futures_cluster.wire.transports.registry import TIMEOUT_S, Listener, OnConnection, Security
+from futures_cluster.wire.transports.listeners import HandshakingListener
+from futures_cluster.wire.transports.registry import Listener, OnConnection, Security
 from futures_cluster.wire.transports.sockets import ignore
-from futures_cluster.wire.transports.streams import host_identity
+from futures_cluster.wire.transports.streams import new_acceptor, new_connector
 from futures_cluster.wire.transports.tcp import join_host_and_port, resolve, split_host_and_port
 from futures_cluster.wire.transports.zeromq_connection import ZmqConnection, contexts, set_options
 
@@ -51,10 +48,6 @@ def _bound_to(sock: Any) -> tuple[str, int]:
     return str(getattr(address, "ipv4_mapped", None) or address), port
 
 
-def _is_wildcard(host: str) -> bool:
-    return ipaddress.ip_address(host).is_unspecified
-
-
 def _own_addresses() -> list[str]:
     """Return all IP addresses of this machine."""
     families = (socket.AF_INET, socket.AF_INET6)
@@ -69,34 +62,26 @@ def _peer_of(frame: Any) -> str:
         return ""
 
 
-class ZmqListener:
+class ZmqListener(HandshakingListener):
     """The door; see ``registry.Listener``."""
 
     def __init__(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> None:
         self._host, _ = split_host_and_port(rest)
-        self._loop = loop
-        self._security = security
-        self._on_connection = on_connection
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._under_way = admission.Admission(max(2, admission.places() // _DESCRIPTORS))
-        self._warnings = RepeatedWarnings(log)
-        self._refused: dict[ZmqConnection, None] = {}
-        self._closed = False
+        self._hanging_up: set[ZmqConnection] = set()
         self._context = zmq.Context()  # of its own: its end is the end of the port
         self._door = self._context.socket(zmq.REP)
         try:
             set_options(self._door)
             self._door.bind(f"tcp://{rest}" if not rest.endswith(":0") else f"tcp://{rest[:-2]}:*")
         except zmq.ZMQError as error:
-            self._door.close(0)
-            self._context.term()
+            self._context.destroy(0)
             raise OSError(f"cannot listen at zmq://{rest}: {error}") from None
         self._bound = _bound_to(self._door)
-        self.address = f"zmq://{join_host_and_port(self._bound)}"
-        self._identity = audience.own_identity(self._bound[1])
-        self.exact_address = f"{self.address}#{self._identity}"
+        address, identity = f"zmq://{join_host_and_port(self._bound)}", audience.own_identity(self._bound[1])
+        most = max(2, admission.places() // _DESCRIPTORS)
+        super().__init__(address, identity, loop, security, on_connection, most)
         self._fd = int(self._door.getsockopt(zmq.FD))
         loop.add_reader(self._fd, self._answer)
 
@@ -109,15 +94,14 @@ class ZmqListener:
                     answer = self._open(admission.source_of(_peer_of(asked)))
             except (OSError, zmq.ZMQError) as error:  # no descriptor is left, for example
                 self._warnings.warning("open", "%s cannot open a connection now: %s", self.address, str(error))
-                self._end_one(is_urgent=True)
+                self._end_some(is_urgent=True)
             self._door.send(answer, zmq.NOBLOCK)
 
     def _open(self, source: str) -> bytes:
         """Open a socket for a connection; its port, or nothing if there is no room."""
-        now = self._loop.time()
         place = object()
-        self._under_way.enter(place, source, now)
-        wait_s = self._end_one()
+        self._under_way.enter(place, source, self._loop.time())
+        wait_s = self._end_some()
         self._under_way.leave(place)
         if wait_s:
             return b""
@@ -129,79 +113,41 @@ class ZmqListener:
         except BaseException:
             connection.close()
             raise
-        task = self._loop.create_task(self._admit(connection, source))
-        self._tasks.add(task)
-        self._under_way.enter(task, source, now)
-        task.add_done_callback(partial(self._admitted, connection))
+        self._begin(self._admit(connection, source), source, connection)
         return bytes(port.encode())
-
-    def _end_one(self, is_urgent: bool = False) -> float:
-        """End handshakes until there are few enough; return seconds to wait."""
-        while True:
-            victim, wait_s = self._under_way.victim(self._loop.time(), is_urgent)
-            if victim is None:
-                return wait_s
-            self._under_way.leave(victim)
-            victim.cancel()
-            is_urgent = False
-
-    def _admitted(self, connection: ZmqConnection, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._under_way.leave(task)
-        if task.cancelled():
-            connection.close()
 
     def _audiences(self) -> frozenset[bytes]:
         """Return the audiences of this listener; ZeroMQ tells no address."""
         host, port = self._bound
-        hosts = [host, *(_own_addresses() if _is_wildcard(host) else ())]
+        hosts = [host, *(_own_addresses() if ipaddress.ip_address(host).is_unspecified else ())]
         return frozenset([audience.of_identity(self._identity), *[audience.of_address((each, port)) for each in hosts]])
 
     async def _admit(self, connection: ZmqConnection, source: str) -> None:
-        machine = handshake.Acceptor(
-            self._security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), self._audiences()
-        )
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await connection.shake_hands(machine)
+            async with asyncio.timeout(registry.TIMEOUT_S):
+                await connection.shake_hands(new_acceptor(self._security, self._audiences()))
         except OSError as error:
-            if not self._closed:
-                reason = str(error) or f"it has not passed the handshake within {TIMEOUT_S:g} s"
-                self._warnings.warning(
-                    f"{source}: {reason}", "refused a connection to %s from %s: %s", self.address, source, reason
-                )
+            self._refused(source, source, error)
             # Closing drops what is unsent, and ZeroMQ does not say when the refusal is: the other side hangs up first.
             connection.on_piece, connection.is_reading = ignore, True
-            self._refused[connection] = None
+            self._hanging_up.add(connection)
             self._loop.call_later(_GRACE_S, self._forget, connection)
             connection.on_close = lambda error: self._forget(connection)
             return
         except BaseException:
             connection.close()
             raise
-        if self._security.secret is not None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._under_way.passed(task)
-        self._on_connection(connection)
+        self._passed(connection)
 
     def _forget(self, connection: ZmqConnection) -> None:
         connection.close()
-        self._refused.pop(connection, None)
+        self._hanging_up.discard(connection)
 
-    def close(self) -> None:
-        """See ``registry.Listener``."""
-        if self._closed:
-            return
-        self._closed = True
-        self._warnings.close()
-        for connection in list(self._refused):
+    def _give_up(self) -> None:
+        for connection in list(self._hanging_up):
             self._forget(connection)
         self._loop.remove_reader(self._fd)
-        for task in self._tasks:
-            task.cancel()
-        self._door.close(0)
-        self._context.term()
+        self._context.destroy(0)
 
 
 class ZmqTransport:
@@ -222,11 +168,7 @@ class ZmqTransport:
         connection = ZmqConnection(loop, f"zmq://{rest}")
         try:
             connection.sock.connect(f"tcp://{door.rpartition(':')[0]}:{port}")
-            await connection.shake_hands(
-                handshake.Connector(
-                    security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant, security.insecure
-                )
-            )
+            await connection.shake_hands(new_connector(security, meant))
             return connection
         except BaseException:
             connection.close()
@@ -259,5 +201,4 @@ class ZmqTransport:
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
         """See ``registry.Transport``."""
-        split_host_and_port(rest)
         return ZmqListener(rest, loop, security, on_connection)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -21,11 +20,11 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from futures_cluster import locks
-from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake
-from futures_cluster.wire.authenticator import SealedBuffers, Session
-from futures_cluster.wire.transports.sockets import ignore
+from futures_cluster.wire.authenticator import SealedBuffers
+from futures_cluster.wire.codec.buffers import Buffer
+from futures_cluster.wire.transports.sockets import BaseConnection, ignore
 
 #: Maximum size of a piece, which is a message of ZeroMQ.
 PIECE_BYTES = 256 * 1024
@@ -71,23 +70,13 @@ def set_options(sock: Any) -> None:
     sock.setsockopt(zmq.RCVHWM, MAX_QUEUED)
 
 
-class ZmqConnection:
+class ZmqConnection(BaseConnection):
     """A PAIR socket; see ``registry.Connection``."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, peer: str) -> None:
-        self.on_messages: Callable[[list[Message]], None] = ignore
-        self.on_close: Callable[[BaseException | None], None] = ignore
+        super().__init__(loop, peer, same_host=False)
         self.on_piece: Callable[[bytes], None] = self._parse
-        self.closed = False
-        self.same_host = False
-        self.peer = peer
         self.is_reading = False
-        self._loop = loop
-        self._lock = locks.Lock()
-        self._seal: Any = None
-        self._parser = frames.FrameParser()
-        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
-        self._pending_bytes = 0
         self._awake = False
         self._lost = False
         context = contexts.take()
@@ -100,7 +89,7 @@ class ZmqConnection:
             opened.callback(self._monitor.close, 0)
             opened.callback(self.sock.disable_monitor)
             self._fds = [self.sock.getsockopt(zmq.FD), self._monitor.getsockopt(zmq.FD)]
-            opened.pop_all()
+            self._opened = opened.pop_all()
         loop.add_reader(self._fds[0], self._pump)
         loop.add_reader(self._fds[1], self._watch)
         self._watch()  # a descriptor tells nothing of a socket that was never asked
@@ -112,15 +101,16 @@ class ZmqConnection:
 
     def send(self, messages: Iterable[Message]) -> None:
         """See ``registry.Connection``."""
-        self.send_bytes(*(frames.pack if self._seal is None else frames.pack_whole)(messages))
+        self.send_bytes(*frames.pack(messages))
 
-    def send_bytes(self, head: bytes, views: Sequence[Any] = ()) -> None:
+    def send_bytes(self, head: bytes, buffers: Sequence[Buffer] = ()) -> None:
         """Put bytes into the outbox; from any thread."""
         with self._lock:
             if self.closed or self._lost:
                 return
+            views: Sequence[Any] = [buffer.memory for buffer in buffers]
             if self._seal is not None:
-                head, views = self._seal(head, views)
+                head, views = self._seal(head, buffers)
             for view in (memoryview(head), *views):
                 if type(view) is SealedBuffers:
                     self._outbox.append(view)
@@ -134,16 +124,6 @@ class ZmqConnection:
             self._awake = True
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._pump)
-
-    @property
-    def pending_bytes(self) -> int:
-        """See ``registry.Connection``."""
-        return self._pending_bytes
-
-    @property
-    def received_bytes(self) -> int:
-        """See ``registry.Connection``."""
-        return self._parser.received_bytes
 
     def fileno(self) -> None:
         """Return None: ZeroMQ's descriptor does not say when there is something to read."""
@@ -161,7 +141,8 @@ class ZmqConnection:
                     piece = self.sock.recv(zmq.NOBLOCK)
                 sends = bool(self._outbox and events & zmq.POLLOUT)
                 if sends:
-                    view = self._next_piece()
+                    self._open_sealed(PIECE_BYTES)
+                    view = self._outbox.popleft()
                     self.sock.send(view, zmq.NOBLOCK)
                     self._pending_bytes -= view.nbytes
             if piece is not None:
@@ -172,28 +153,8 @@ class ZmqConnection:
                 return
         self._loop.call_soon(self._pump)
 
-    def _next_piece(self) -> memoryview:
-        first = self._outbox.popleft()
-        if type(first) is SealedBuffers:
-            pieces = first.take(PIECE_BYTES)
-            if first.nbytes:
-                self._outbox.appendleft(first)
-            self._outbox.extendleft(reversed(pieces))
-            first = self._outbox.popleft()
-        view: memoryview = first
-        return view
-
     def _parse(self, piece: bytes) -> None:
-        try:
-            for messages in self._parser.feed(piece):
-                try:
-                    self.on_messages(messages)
-                except Exception as error:
-                    self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
-                if self.closed:
-                    return
-        except (ProtocolError, AuthenticationError) as error:
-            self._end(error)
+        self._take(self._parser.feed, piece)
 
     def _watch(self) -> None:
         """Notice whether the peer is gone, after its last messages."""
@@ -206,25 +167,10 @@ class ZmqConnection:
         if self._lost:
             self._pump()
 
-    def _end(self, error: BaseException | None) -> None:
-        if not self.closed:
-            self.close()
-            self.on_close(error)
-
-    def close(self) -> None:
-        """See ``registry.Connection``."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            self._outbox.clear()
-            self._pending_bytes = 0
-            for fd in self._fds:
-                self._loop.remove_reader(fd)
-            self.sock.disable_monitor()
-            self._monitor.close(0)
-            self.sock.close(0)
-        contexts.give_back()
+    def _give_up(self) -> None:
+        for fd in self._fds:
+            self._loop.remove_reader(fd)
+        self._opened.close()
 
     async def shake_hands(self, machine: handshake.Handshake) -> None:
         """Pass the handshake; the connection is ready to be started then.
@@ -260,5 +206,4 @@ class ZmqConnection:
         self.same_host = machine.same_host
         keys = machine.session_keys()
         if keys is not None:
-            session = Session(keys)
-            self._seal, self._parser = session.seal, frames.FrameParser(opener=session.opener)
+            self._authenticate(keys)
