@@ -21,7 +21,7 @@ class Hello(Message):
         address: str = "",
         pid: int = 0,
         versions: dict[str, str] = FRESH,  # see wire.versions
-        codecs: list[str] = FRESH,  # what it can decompress; see wire.compress
+        codecs: list[str] = FRESH,  # what it can decompress; see wire.codec.compress
     ) -> None:
         self.role = role
         self.name = name
