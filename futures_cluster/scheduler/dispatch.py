@@ -288,9 +288,9 @@ class Dispatch:
     def _message(self, worker: Worker, now: float) -> m.RunTasks:
         """Return the message that takes commitments to the worker after this event."""
         self._begin_work(worker, now)
-        message = self._outbox.runs.get(worker)
+        message = self._outbox.runs.get(worker.name)
         if message is None:
-            message = self._outbox.runs[worker] = m.RunTasks([])
+            message = self._outbox.runs[worker.name] = m.RunTasks([])
         return message
 
     def _commit(self, task: Task, worker: Worker, message: m.RunTasks, now: float) -> None:
@@ -335,7 +335,7 @@ class Dispatch:
                 continue
             for task in tasks:
                 task.retracting = True
-            rows = self._outbox.returns.setdefault(victim, [])
+            rows = self._outbox.returns.setdefault(victim.name, [])
             rows.extend((task.key, task.attempt) for task in tasks)
             state.pending_steals_s[victim] = sum(task.function.group.expected_s for task in tasks)
             victim.recently_stolen_from = True

@@ -338,7 +338,7 @@ class SchedulerMachine:
     def _drop_stray(self, worker: Worker, key: Key, task: Task | None) -> None:
         """Drop data of an old attempt, unless the worker holds that result rightly."""
         if task is None or task.holders is None or worker not in task.holders:
-            self._outbox.drops.setdefault(worker, []).append(key)
+            self._outbox.drops.setdefault(worker.name, []).append(key)
 
     def _on_tasks_returned(self, event: m.TasksReturned, now: float) -> None:
         worker = self.state.workers.get(event.worker)

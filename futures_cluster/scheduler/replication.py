@@ -80,7 +80,7 @@ class Copies:
                     self._repeats.refuse(event.client, key)
                 for worker in workers:
                     if worker not in (task.holders or ()):
-                        self._outbox.drops.setdefault(worker, []).append(key)
+                        self._outbox.drops.setdefault(worker.name, []).append(key)
                 continue
             if known:
                 task = self._add(key, size_bytes, event.client, event.replicas)
@@ -90,7 +90,7 @@ class Copies:
                 if task is not None and task.state is MEMORY and task.holders is not None:
                     self._transitions.hold(task, worker)
                 else:
-                    self._outbox.drops.setdefault(worker, []).append(key)
+                    self._outbox.drops.setdefault(worker.name, []).append(key)
 
     def _add(self, key: Key, size_bytes: int, client: str, replicas: int) -> Task:
         state = self._state
@@ -116,7 +116,7 @@ class Copies:
         for key in event.keys:
             task = state.tasks.get(key)
             if task is None or task.state is not MEMORY or task.holders is None:
-                self._outbox.drops.setdefault(worker, []).append(key)
+                self._outbox.drops.setdefault(worker.name, []).append(key)
                 continue
             self._transitions.end_copy(task, worker)
             if worker not in task.holders:
@@ -174,7 +174,7 @@ class Copies:
         if not was_copy and task not in self._state.copying:
             scattered.failed_fetches += 1
         # Nothing could make it again: ask the holder, which says whether it still has it.
-        self._outbox.copies.setdefault(holder, []).append((task.key, task.size_bytes, ()))
+        self._outbox.copies.setdefault(holder.name, []).append((task.key, task.size_bytes, ()))
         if scattered.failed_fetches == RELAYED_AFTER:
             self._relay(task, reporter)
         return scattered.failed_fetches > MAX_DOUBTS and self._cannot_get(task, holder, reporter)
@@ -182,7 +182,7 @@ class Copies:
     def _give_up(self, task: Task, worker: Worker) -> None:
         """Give up a holder that has lost the result, or cannot be reached."""
         self._transitions.unhold(task, worker)
-        self._outbox.drops.setdefault(worker, []).append(task.key)
+        self._outbox.drops.setdefault(worker.name, []).append(task.key)
         if not task.holders:
             self._transitions.lost_results([task])
 
@@ -354,7 +354,7 @@ class Copies:
         first = state.attempts % len(holders)  # so that not all ask the same one
         holders = (holders[first:] + holders[:first])[:MAX_ADDRESSES]
         row = (task.key, task.size_bytes, tuple((holder.name, holder.address) for holder in holders))
-        self._outbox.copies.setdefault(worker, []).append(row)
+        self._outbox.copies.setdefault(worker.name, []).append(row)
 
     def _end(self, worker: Worker) -> None:
         """End a retired worker that holds nothing that is needed."""

@@ -299,7 +299,7 @@ class Transitions(WorkerTransitions):
         for worker in task.holders or ():
             worker.data.pop(task.key, None)
             worker.held_bytes -= task.size_bytes
-            self.outbox.drops.setdefault(worker, []).append(task.key)
+            self.outbox.drops.setdefault(worker.name, []).append(task.key)
             if worker.retiring:
                 if worker in state.draining:
                     state.draining[worker].pop(task, None)

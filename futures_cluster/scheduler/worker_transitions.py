@@ -61,7 +61,7 @@ class WorkerTransitions:
         task.cancel_requested = unwanted
         if not task.retracting and task.worker is not None and task.worker.name in self.state.workers:
             task.retracting = True
-            self.outbox.returns.setdefault(task.worker, []).append((task.key, task.attempt))
+            self.outbox.returns.setdefault(task.worker.name, []).append((task.key, task.attempt))
 
     def end_reservation(self, task: Task) -> None:
         """Release the worker that was being emptied for the task."""
@@ -114,7 +114,7 @@ class WorkerTransitions:
         self.state.under_replicated.pop(task, None)
         for worker in list(self.state.copying.get(task, ())):
             self.end_copy(task, worker)
-            self.outbox.drops.setdefault(worker, []).append(task.key)
+            self.outbox.drops.setdefault(worker.name, []).append(task.key)
 
     # ---------------------------------------------------------------- its place in the lists
 
