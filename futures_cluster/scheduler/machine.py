@@ -16,11 +16,11 @@ the last future goes -> released, as long as something made of it might have to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.messages import CANCELLED, FINISHED, Key, Message
+from futures_cluster.messages import CANCELLED, FINISHED, AttemptRow, Key, Message
 from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.backoff import backoff_s
 from futures_cluster.scheduler.dispatch import Dispatch
@@ -77,10 +77,10 @@ class SchedulerMachine:
             m.CancelTasks: self._on_cancel_tasks,
             m.TasksReturned: self._on_tasks_returned,
             m.ReleaseFunctions: self._on_release_functions,
-            m.DataAdded: self._on_data_added,
-            m.ScatterData: self._on_scatter_data,
-            m.RetireWorkers: self._on_retire_workers,
-            m.ReportMissing: self._on_report_missing,
+            m.DataAdded: self._copies.data_added,
+            m.ScatterData: self._copies.scatter,
+            m.RetireWorkers: self._copies.retire,
+            m.ReportMissing: self._copies.report_missing,
             m.SlotsChanged: self._on_slots_changed,
             m.WorkerConnected: self._on_worker_joined,
             m.WorkerGone: self._on_worker_lost,
@@ -88,7 +88,7 @@ class SchedulerMachine:
             m.WorkerSilent: self._on_worker_silent,
             m.WorkersBroken: self._on_workers_broken,
             m.ClientJoined: self._on_client_joined,
-            m.ClientLeft: self._on_client_left,
+            m.ClientLeft: lambda event, now: self._forget_client(event.client),
             m.Tick: self._reruns.tick,
             m.DeclareLimits: lambda event, now: self.state.limits.declare(event.limits),
             m.AskShared: self._on_ask_shared,
@@ -139,10 +139,10 @@ class SchedulerMachine:
         if event.client != SHARED:
             self.state.clients[event.client] = (event.client,)
 
-    def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
-        self._transitions.client_references.client_left(event.client, cancel=True)
-        self.shared.client_left(event.client)
-        self._repeats.client_left(event.client)
+    def _forget_client(self, name: str) -> None:
+        self._transitions.client_references.client_left(name, cancel=True)
+        self.shared.client_left(name)
+        self._repeats.client_left(name)
 
     def _on_ask_shared(self, event: m.AskShared, now: float) -> None:
         if event.client in self.state.clients:
@@ -216,12 +216,6 @@ class SchedulerMachine:
             if function is not None:
                 self._transitions.functions.release(function, event.client)
 
-    def _on_scatter_data(self, event: m.ScatterData, now: float) -> None:
-        self._copies.scatter(event)
-
-    def _on_report_missing(self, event: m.ReportMissing, now: float) -> None:
-        self._copies.report_missing(event)
-
     # ---------------------------------------------------------------- workers
 
     def _on_worker_joined(self, event: m.WorkerConnected, now: float) -> None:
@@ -248,27 +242,26 @@ class SchedulerMachine:
                 self._dispatch.make_room(worker)
         self._transitions.refresh(worker)
 
-    def _on_data_added(self, event: m.DataAdded, now: float) -> None:
-        self._copies.data_added(event)
-
-    def _on_retire_workers(self, event: m.RetireWorkers, now: float) -> None:
-        self._copies.retire(event, now)
+    def _attempts(self, worker: Worker, rows: list[AttemptRow]) -> Iterator[Task]:
+        """Yield the tasks of these attempts that the worker still has."""
+        for key, attempt in rows:
+            task = self.state.tasks.get(key)
+            if task is not None and task.attempt == attempt and task.worker is worker:
+                yield task
 
     def _on_tasks_started(self, event: m.TasksStarted, now: float) -> None:
-        for key, attempt in event.runs:
-            task = self.state.tasks.get(key)
-            if task is None or task.attempt != attempt or task.state is not ASSIGNED or task.worker is None:
-                continue
-            if task.worker.name != event.worker:
-                continue
+        worker = self.state.workers.get(event.worker)
+        if worker is None:
+            return
+        for task in self._attempts(worker, event.runs):
             task.started = True
             task.since_s = now
             for client in task.wanted_by:
-                self._outbox.running.setdefault(client, []).append(key)
+                self._outbox.running.setdefault(client, []).append(task.key)
             if task.options.timeout_s is not None:
                 self._transitions.set_deadline(now + task.options.timeout_s, task)
             if task.kill_if_started:
-                self._reruns.stop_worker(task.worker, f"{key} was cancelled while it ran", now)
+                self._reruns.stop_worker(worker, f"{task.key} was cancelled while it ran", now)
 
     def _on_tasks_finished(self, event: m.TasksFinished, now: float) -> None:
         state = self.state
@@ -345,23 +338,15 @@ class SchedulerMachine:
         if worker is None:
             return
         self.state.pending_steals_s.pop(worker, None)
-        for key, attempt in event.returned:
-            task = self.state.tasks.get(key)
-            if task is None or task.attempt != attempt or task.worker is not worker:
-                continue
+        for task in self._attempts(worker, event.returned):
             self._transitions.unassign(task, worker)
-            if self._transitions.is_given_up(task):
-                self._transitions.abandon(task)
-            else:
+            if not self._transitions.abandon_if_given_up(task):
                 self.state.moved += 1
                 self._transitions.start_waiting(task)
-        for key, attempt in event.refused:
-            task = self.state.tasks.get(key)
-            if task is None or task.attempt != attempt or task.worker is not worker:
-                continue
+        for task in self._attempts(worker, event.refused):
             task.retracting = False
             if task.kill_if_started:
-                self._reruns.stop_worker(worker, f"{key} was cancelled while it ran", now)
+                self._reruns.stop_worker(worker, f"{task.key} was cancelled while it ran", now)
         self._transitions.refresh(worker)
 
     def _on_worker_retiring(self, event: m.WorkerRetiring, now: float) -> None:
@@ -389,9 +374,7 @@ class SchedulerMachine:
             for task in [task for key, task in worker.assigned.items() if key not in running and task.options.rerun]:
                 self._transitions.ask_back(task, unwanted=task.cancel_requested)
                 self._transitions.unassign(task, worker)
-                if self._transitions.is_given_up(task):
-                    self._transitions.abandon(task)
-                else:
+                if not self._transitions.abandon_if_given_up(task):
                     self._transitions.start_waiting(task)
         self._transitions.refresh(worker)
 
@@ -404,15 +387,11 @@ class SchedulerMachine:
     def _on_worker_lost(self, event: m.WorkerGone, now: float) -> None:
         worker = self.state.workers.get(event.worker)
         if worker is None:  # it was stopped, or had nothing left; its own client may have come later
-            self._transitions.client_references.client_left(event.worker, cancel=True)
-            self.shared.client_left(event.worker)
-            self._repeats.client_left(event.worker)
+            self._forget_client(event.worker)
             return
         self.state.event_log.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing, event.unheard)
         unsure = event.unheard or event.executing is None
         self._transitions.remove_worker(worker)
         self._reruns.lose_tasks(worker, executed, not event.deliberate, event.cause, now, unsure)
-        self._transitions.client_references.client_left(worker.name, cancel=True)
-        self.shared.client_left(worker.name)
-        self._repeats.client_left(worker.name)
+        self._forget_client(worker.name)

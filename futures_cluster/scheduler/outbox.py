@@ -49,6 +49,10 @@ class Outbox:
         """Answer a client's request to a shared object."""
         self.replies.append(m.ToClient(client, reply))
 
+    def refuse(self, client: str, key: Key, error: Payload) -> None:
+        """Answer a client with an error in the place of a result."""
+        self.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
+
     def collect(self) -> list[Command]:
         """Take out the commands.
 

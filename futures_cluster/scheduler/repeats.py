@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.records import Task
@@ -40,7 +39,7 @@ class Repeats:
         """Fail the client's future of a key that belongs to another call."""
         error = self._state.refused[client, key] = duplicate(key)
         if is_wanted:
-            self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
+            self._outbox.refuse(client, key, error)
 
     def check_inputs(self, task: Task, client: str, inputs: Sequence[Key]) -> None:
         """Fail a task that has a refused future of its client among its inputs."""

@@ -25,7 +25,7 @@ from futures_cluster.scheduler import records
 from futures_cluster.scheduler.records import MEMORY, Scattered, Task, Worker
 from futures_cluster.scheduler.repeats import Repeats
 from futures_cluster.scheduler.state import State
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.transitions import Transitions, scheduler_error, unknown_result
 
 #: Asked of one worker at a time.
 MAX_BYTES = 64_000_000
@@ -64,7 +64,7 @@ class Copies:
 
     # ---------------------------------------------------------------- events
 
-    def scatter(self, event: m.ScatterData) -> None:
+    def scatter(self, event: m.ScatterData, now: float) -> None:
         """Record the data that a client has put onto workers."""
         state = self._state
         known = event.client in state.clients
@@ -106,7 +106,7 @@ class Copies:
         state.scattered[task] = Scattered(max(1, replicas), client)
         return task
 
-    def data_added(self, event: m.DataAdded) -> None:
+    def data_added(self, event: m.DataAdded, now: float) -> None:
         """Record the copies that a worker has."""
         state = self._state
         worker = state.workers.get(event.worker)
@@ -124,7 +124,7 @@ class Copies:
                 if (scattered := state.scattered.get(task)) is not None:
                     scattered.failed_fetches = 0
 
-    def report_missing(self, event: m.ReportMissing) -> None:
+    def report_missing(self, event: m.ReportMissing, now: float) -> None:
         """Look for other ways to a result that could not be fetched from a worker."""
         state = self._state
         reporter = state.workers.get(event.reporter)
@@ -132,31 +132,23 @@ class Copies:
             task = state.tasks.get(key)
             if task is None:
                 if event.reporter in state.clients:
-                    self._refuse(event.reporter, key, f"the result of {key!r} is no longer known")
+                    self._outbox.refuse(event.reporter, key, unknown_result(key))
                 continue
-            was_copy = False
-            if reporter is not None and task in reporter.copying:
-                was_copy = True
-                self._end_failed_copy(task, reporter)
+            was_copy = reporter is not None and task in reporter.copying
+            if reporter is not None and was_copy:
+                self._transitions.end_copy(task, reporter)
+                if (scattered := state.scattered.get(task)) is not None:
+                    scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
             holder = state.workers.get(name)
             has_answer = False
             if holder is not None and holder in (task.holders or ()):
                 has_answer = self._find_other_way(task, holder, event.reporter, was_copy)
             if not has_answer and (task.state is MEMORY or task.state is records.FAILED):
-                self._transitions.tell_done(
-                    task, tuple(client for client in task.wanted_by if client == event.reporter)
-                )
+                self._tell_only(task, event.reporter)
 
-    def _refuse(self, client: str, key: Key, text: str) -> None:
-        """Tell a client that it cannot have a result."""
-        row = (key, m.FAILED, scheduler_error("DataLost", text), 0, ())
-        self._outbox.done.setdefault(client, []).append(row)
-
-    def _end_failed_copy(self, task: Task, reporter: Worker) -> None:
-        """Take note that a worker could not copy a result."""
-        self._transitions.end_copy(task, reporter)
-        if (scattered := self._state.scattered.get(task)) is not None:
-            scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
+    def _tell_only(self, task: Task, client: str) -> None:
+        """Tell one client of a result, if it wants that."""
+        self._transitions.tell_done(task, tuple(name for name in task.wanted_by if name == client))
 
     def _find_other_way(self, task: Task, holder: Worker, reporter: str, was_copy: bool) -> bool:
         """Decide about a result that could not be fetched from its holder.
@@ -226,11 +218,11 @@ class Copies:
             f"{reporter} could not get {task.key!r} from {worker.name} at {worker.address}, which has it: can these "
             "machines connect to each other?"
         )
+        error = scheduler_error("DataLost", text)
         here = self._state.workers.get(reporter)
         if here is None:
-            self._refuse(reporter, task.key, text)
+            self._outbox.refuse(reporter, task.key, error)
             return True
-        error = scheduler_error("DataLost", text)
         for dependent in list(task.dependents or ()):
             if dependent.worker is here:
                 self._transitions.fail(dependent, error)
@@ -298,9 +290,7 @@ class Copies:
     def _tell(self, task: Task, scattered: Scattered) -> None:
         """Tell the client that there are enough copies, or as many as there can be."""
         if scattered.unacknowledged_client is not None:
-            self._transitions.tell_done(
-                task, tuple(name for name in task.wanted_by if name == scattered.unacknowledged_client)
-            )
+            self._tell_only(task, scattered.unacknowledged_client)
             scattered.unacknowledged_client = None  # also if it no longer waits for the message
 
     def _ask(self) -> None:

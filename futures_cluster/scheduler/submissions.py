@@ -15,7 +15,7 @@ from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.records import QUEUED, WAITING, Task
 from futures_cluster.scheduler.repeats import Repeats
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.transitions import Transitions, scheduler_error, unknown_result
 
 
 class Submissions:
@@ -63,8 +63,7 @@ class Submissions:
                 continue
             function = functions.get(function_id)
             if function is None:  # a key that came by its name, and is no longer known
-                error = scheduler_error("DataLost", f"the result of {key!r} is no longer known")
-                self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
+                self._outbox.refuse(client, key, unknown_result(key))
                 continue
             serial += 1
             function.tasks += 1

@@ -39,6 +39,11 @@ def scheduler_error(kind: str, text: str) -> Payload:
     return {"kind": kind, "text": text}
 
 
+def unknown_result(key: Key) -> Payload:
+    """Return the error of a result whose task was forgotten."""
+    return scheduler_error("DataLost", f"the result of {key!r} is no longer known")
+
+
 SCATTERED_ADVICE = (
     "scattered data cannot be computed again: use scatter(replicas=2), or submit a function that loads it"
 )
@@ -85,7 +90,10 @@ class Transitions(WorkerTransitions):
             else:
                 dependencies[dep] = None
         task.dependencies = tuple(dependencies)
+        is_forward = False
         for dep in dependencies:
+            if dep.serial >= task.serial:
+                is_forward = True
             if dep.dependents is None:
                 dep.dependents = {}
             dep.dependents[task] = None
@@ -94,11 +102,7 @@ class Transitions(WorkerTransitions):
         if unknown is not None:
             text = f"the input {unknown!r} of {task.key!r} is no longer known"
             self.fail(task, scheduler_error("DataLost", text))
-        serial = task.serial
-        for dep in dependencies:  # noqa: SIM110, a generator would take twice the time
-            if dep.serial >= serial:
-                return True
-        return False
+        return is_forward
 
     def start_waiting(self, task: Task) -> None:
         """Decide what an unfinished, unassigned task waits for."""
@@ -201,6 +205,16 @@ class Transitions(WorkerTransitions):
         if for_good:
             task.dependencies = ()
 
+    def _forget_inputs(self, task: Task, has_run: bool) -> None:
+        """Release the inputs of a task that will not run, or not again."""
+        for dep in task.dependencies:
+            if not has_run:
+                dep.pending_dependents -= 1
+            if dep.dependents is not None:
+                dep.dependents.pop(task, None)
+            self.release_candidates.append(dep)
+        task.dependencies = ()
+
     def fail(self, task: Task, error: Payload) -> None:
         """Fail the task, and all that wait for its result, with this error."""
         stack = [task]
@@ -216,14 +230,7 @@ class Transitions(WorkerTransitions):
             victim.result = error
             self.free_payload(victim)
             dependents = [d for d in victim.dependents or () if d.state in UNFINISHED]
-            if had_finished:
-                for dep in victim.dependencies:
-                    if dep.dependents is not None:
-                        dep.dependents.pop(victim, None)
-                    self.release_candidates.append(dep)
-                victim.dependencies = ()
-            else:
-                self.inputs_used(victim, victim.dependencies, for_good=True)
+            self._forget_inputs(victim, has_run=had_finished)
             self.tell_done(victim, victim.wanted_by)
             self.release_candidates.append(victim)
             stack.extend(dependents)
@@ -308,14 +315,22 @@ class Transitions(WorkerTransitions):
         if state.copying or state.under_replicated:
             self.end_copies(task)
 
-    def is_given_up(self, task: Task) -> bool:
-        """Return whether a task was cancelled while assigned, and is not needed again.
+    def abandon_if_given_up(self, task: Task) -> bool:
+        """Give up a task that was cancelled while assigned, unless it is needed again.
 
         What it was cancelled with may have become needed again, and with it the task.
+
+        Returns
+        -------
+        bool
+            Whether that was so.
         """
         if task.cancel_requested and recovery.is_needed(task):
             task.cancel_requested = task.kill_if_started = False
-        return task.cancel_requested
+        if task.cancel_requested:
+            self.abandon(task)
+            return True
+        return False
 
     def abandon(self, task: Task) -> None:
         """Drop an unfinished task without a user, or all but its record."""
@@ -340,13 +355,7 @@ class Transitions(WorkerTransitions):
         if self.state.unreachable_count:
             self.state.unreachable_count.pop(task, None)
             self.state.recompute_on.pop(task, None)
-        for dep in task.dependencies:
-            if dep.dependents is not None:
-                dep.dependents.pop(task, None)
-            if unfinished:
-                dep.pending_dependents -= 1
-            self.release_candidates.append(dep)
-        task.dependencies = ()
+        self._forget_inputs(task, has_run=not unfinished)
         if task.options is m.SCATTERED_OPTIONS:
             del self.state.scattered[task]
         self.free_payload(task)
