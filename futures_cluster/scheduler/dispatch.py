@@ -340,7 +340,7 @@ class Dispatch:
             state.pending_steals_s[victim] = sum(task.function.group.expected_s for task in tasks)
             victim.recently_stolen_from = True
             self._transitions.refresh(victim)
-        self.steal_at = stealing.next_check(state, now)
+        self.steal_at = now + stealing.STEAL_INTERVAL_S
 
 
 def _addresses(dep: Task, attempt: int) -> tuple[tuple[str, str], ...]:

@@ -155,7 +155,7 @@ def _check_queues(state: State) -> None:
     for task in queued:
         if task.requirements is None:
             continue
-        queue = state.constrained.queue(task.requirements)
+        queue = state.constrained.queues.get(task.requirements)
         assert queue is not None and queue.first() is not None, (task, "in no queue")
         for worker in state.workers.values():
             if placement.fits(worker, task, task.requirements):
@@ -165,7 +165,7 @@ def _check_queues(state: State) -> None:
         if first is not None and state.limits.are_free(queue.limits) and queue not in state.constrained.eligible:
             fitting = [worker for worker in queue.candidates if placement.fits(worker, first, queue.requirements)]
             assert not fitting, (first, "could run, and no event would start it", fitting)
-    if state.with_free_slot and state.ready:
+    if state.with_free_slot:
         ready = [task for task in queued if task.requirements is None]
         assert not ready, ("queued though a slot is free", ready[0])
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from itertools import chain, islice
 
-from futures_cluster.scheduler.queues.constrained import ConstrainedQueue
+from futures_cluster.scheduler.queues.constrained import ConstrainedQueue, could_meet
 from futures_cluster.scheduler.queues.limits import TOLERANCE
 from futures_cluster.scheduler.records import QUEUED, Requirements, Task, Worker
 from futures_cluster.scheduler.state import State
@@ -224,18 +224,9 @@ def choose_to_empty(requirements: Requirements, state: State) -> Worker | None:
 
     It gets no more tasks until it is empty.
     """
-    resources, names, *_ = requirements
-    best: Worker | None = None
-    for worker in state.workers.values():
-        if (
-            worker.retiring
-            or worker.silent
-            or worker.exclusive_task is not None
-            or (names and worker.place not in names)
-        ):
-            continue
-        if any(worker.resources.get(name, 0.0) < amount for name, amount in resources):
-            continue
-        if best is None or worker.occupancy_s < best.occupancy_s:
-            best = worker
-    return best
+    able = [
+        worker
+        for worker in state.workers.values()
+        if could_meet(worker, requirements) and not worker.silent and worker.exclusive_task is None
+    ]
+    return min(able, key=lambda worker: worker.occupancy_s, default=None)

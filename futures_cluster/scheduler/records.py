@@ -34,6 +34,8 @@ TRANSITIONS: dict[TaskStateName, tuple[TaskStateName, ...]] = {
     FORGOTTEN: (),
 }
 
+#: states of the tasks that the scheduler knows
+KNOWN_STATES = (WAITING, QUEUED, ASSIGNED, MEMORY, FAILED, RELEASED)
 #: states in which a task still has to run
 UNFINISHED = (WAITING, QUEUED, ASSIGNED)
 
@@ -315,9 +317,8 @@ class Worker:
         self.keeps_place = False  # has run its maximum, and the one that takes its place waits for its last task
         self.waits_for_place = False  # gets nothing for that reason
         self.killing = False  # must stop at once; kept for the tasks which it may have started
-        self.recently_stolen_from = (
-            False  # gave work to idle workers; gets nothing in advance until it has finished something
-        )
+        # It gave work to idle workers, and gets nothing in advance until it has finished something.
+        self.recently_stolen_from = False
         self.last_progress_s = 0.0  # when it last finished something, or got work while it had none
 
     @property

@@ -25,10 +25,10 @@ def is_needed(task: Task) -> bool:
     return bool(task.wanted_by) or task.pending_dependents > 0
 
 
-def released_ancestors(tasks: list[Task]) -> list[Task]:
-    """Return the released tasks that must run before these can, inputs first."""
+def released_ancestors(task: Task) -> list[Task]:
+    """Return the released tasks that must run before this one can, inputs first."""
     order: dict[Task, None] = {}
-    stack = [(task, False) for task in reversed(tasks)]
+    stack = [(task, False)]
     seen: dict[Task, None] = {}
     while stack:
         task, expanded = stack.pop()

@@ -98,10 +98,3 @@ def _moving_s(task: Task, victim: Worker, bytes_s: float) -> float:
     """Return what it costs to move the inputs that only the victim has."""
     alone = [dep for dep in task.dependencies if dep.holders and len(dep.holders) == 1]
     return moving_s(sum(dep.size_bytes for dep in alone if dep.holders and victim in dep.holders), bytes_s)
-
-
-def next_check(state: State, now: float) -> float | None:
-    """Return when ``propose`` may propose more than now, or None for never."""
-    if not (state.with_free_slot and state.saturated):
-        return None
-    return now + STEAL_INTERVAL_S

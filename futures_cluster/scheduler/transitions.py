@@ -121,7 +121,7 @@ class Transitions(WorkerTransitions):
             missing += 1
             released = released or state is RELEASED
         task.unmet_inputs = missing
-        revived = recovery.released_ancestors([task]) if released else []
+        revived = recovery.released_ancestors(task) if released else []
         if missing:
             self.set_state(task, WAITING)
         else:

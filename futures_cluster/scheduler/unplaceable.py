@@ -51,7 +51,7 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
     queues = [
         (queue.requirements, queue.tasks)
         for queue in state.constrained.queues.values()
-        if len(queue.tasks) and not possible(queue.requirements, active)
+        if queue.tasks.count and not possible(queue.requirements, active)
     ]
     if not active:
         queues.insert(0, (_NOTHING, state.ready))

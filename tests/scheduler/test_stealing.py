@@ -109,7 +109,6 @@ def test_input_that_takes_longer_to_move_than_to_wait_for_stays() -> None:
 def test_without_idle_workers_nobody_looks() -> None:
     cluster = lopsided()
     assert cluster.machine.next_deadline() is None
-    assert stealing.next_check(cluster.machine.state, 0.0) is None
 
 
 def test_a_queue_counts_by_what_is_known_now() -> None:

@@ -53,7 +53,7 @@ class ConstrainedQueue:
     def first(self) -> Task | None:
         """Return the first task to be placed, after dropping void entries."""
         tasks = self.tasks
-        while len(tasks):
+        while tasks.count:
             task = tasks.first()
             if task.state == "queued" and task.requirements == self.requirements:
                 return task
@@ -79,13 +79,6 @@ class ConstrainedQueues:
         self._anywhere: dict[ConstrainedQueue, None] = {}  # those that name no worker
         self._named: dict[str, dict[ConstrainedQueue, None]] = {}  # by the place of a worker
         self._limited: dict[str, dict[ConstrainedQueue, None]] = {}  # by the name of a limit
-
-    def __len__(self) -> int:
-        return sum(len(queue.tasks) for queue in self.queues.values())
-
-    def queue(self, requirements: Requirements) -> ConstrainedQueue | None:
-        """Return the queue of these requirements, if there is one."""
-        return self.queues.get(requirements)
 
     def push(self, task: Task, requirements: Requirements, workers: dict[str, Worker]) -> None:
         """Add a queued task."""
@@ -127,14 +120,14 @@ class ConstrainedQueues:
         for queues in (self._anywhere, self._named.get(worker.place, {})):
             for queue in queues:
                 queue.candidates[worker] = None
-                if len(queue.tasks):
+                if queue.tasks.count:
                     self.eligible[queue] = None
 
     def limits_free(self, amounts: Amounts) -> None:
         """Note that tasks have given back some of these limits."""
         for name, _ in amounts:
             for queue in self._limited.get(name, ()):
-                if len(queue.tasks):
+                if queue.tasks.count:
                     self.eligible[queue] = None
 
     def count_waiting(self, limit: str) -> int:
@@ -143,7 +136,7 @@ class ConstrainedQueues:
         for queue in self._limited.get(limit, ()):
             seen = list(islice(queue.tasks.tasks_of(), MAX_COUNTED))
             valid = {task: None for task in seen if task.state == "queued" and task.requirements == queue.requirements}
-            number += len(valid) + len(queue.tasks) - len(seen)
+            number += len(valid) + queue.tasks.count - len(seen)
         return number
 
     def retry(self, task: Task) -> None:
@@ -177,7 +170,7 @@ class ConstrainedQueues:
         queue.bypassed = 0
         if len(self.queues) > 1 and (queue.resources or queue.limits):
             for other in self.queues.values():
-                if other is not queue and len(other.tasks) and _compete(queue, other):
+                if other is not queue and other.tasks.count and _compete(queue, other):
                     other.bypassed += 1
 
 
@@ -197,12 +190,14 @@ def _drop(queues: dict[str, dict[ConstrainedQueue, None]], name: str, queue: Con
         del queues[name]
 
 
+def could_meet(worker: Worker, requirements: Requirements) -> bool:
+    """Return whether the worker could meet these requirements if it had nothing else."""
+    resources, places, *_ = requirements
+    if worker.retiring or (places and worker.place not in places):
+        return False
+    return all(worker.resources.get(name, 0.0) >= amount for name, amount in resources)
+
+
 def possible(requirements: Requirements, workers: dict[str, Worker]) -> bool:
     """Return whether some worker could ever meet these requirements."""
-    resources, places, *_ = requirements
-    return any(
-        (not places or worker.place in places)
-        and not worker.retiring
-        and all(worker.resources.get(name, 0.0) >= amount for name, amount in resources)
-        for worker in workers.values()
-    )
+    return any(could_meet(worker, requirements) for worker in workers.values())

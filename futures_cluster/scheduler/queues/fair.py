@@ -97,9 +97,6 @@ class FairQueue:
         self.count = 0
         self._pushes = 0
 
-    def __len__(self) -> int:
-        return self.count
-
     def push(self, task: Task) -> None:
         """Add a task; it may be in the queue more than once."""
         flow = task.flow
@@ -153,11 +150,8 @@ class FairQueue:
         return found
 
     def _next(self) -> _FlowQueue:
-        if not self.count:
-            raise IndexError("the queue is empty")
-        single = self._single
-        if single is not None:
-            return single
+        if self._single is not None:
+            return self._single
         level: _LevelQueue = self._levels.peekitem(0)[1]
         return level.next_flow()
 
@@ -223,7 +217,7 @@ class FairQueue:
         IndexError
             When the queue is empty.
         """
-        queue = self._single if self._single is not None and self.count else self._next()
+        queue = self._single or self._next()
         in_order, late = queue.consumers, queue.late_consumers
         if not in_order and not late:
             in_order, late = queue.others, queue.late_others
