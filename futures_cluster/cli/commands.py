@@ -25,7 +25,6 @@ from futures_cluster.services.client.remote_cluster import RemoteCluster
 from futures_cluster.services.client.shared_objects import load_extension, worker_plugin
 from futures_cluster.services.launch import supervisor
 from futures_cluster.services.observe.page_thread import DEFAULT_PORT
-from futures_cluster.services.scheduler.burst_trimmer import BurstTrimmer
 from futures_cluster.services.scheduler.server import SchedulerServer
 from futures_cluster.status.table import plain_lines
 from futures_cluster.wire.transports import registry
@@ -80,9 +79,7 @@ async def _scheduler(
             await server.listen(address, security)
         _on_signals(end.set)
         started(server)
-        trimmer = BurstTrimmer(loop, lambda: len(server.service.machine.state.tasks))
         await end.wait()
-        trimmer.close()
 
 
 def run_scheduler(

@@ -17,7 +17,6 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -53,15 +52,6 @@ MAX_TRANSFERS = 400
 #: A single question waits at most this long for the workers' answers, and takes earlier answers up to this age.
 ANSWER_TIMEOUT_S = 2.0
 MAX_ANSWER_AGE_S = 0.4
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """What one viewer wants to see: a worker in detail, where tasks spend their time, what they print."""
-
-    worker: str = ""
-    profile: bool = True
-    output: bool = False
 
 
 class SchedulerView(Protocol):
@@ -103,8 +93,7 @@ class ClusterMonitor:
         self._facts_of = facts_of
         self._logs = log_tail.tail()
         self._lock = locks.Lock()
-        self._looks: dict[int, Subscription] = {}
-        self._next_look = 0
+        self._looks: list[tuple[str, bool]] = []  # of each viewer: a worker that it sees in detail, and ``output``
         self._watched: dict[str, m.Observe] = {}  # workers that report, and their orders
         self._reports: dict[str, dict[str, Any]] = {}
         self._heard: dict[str, float] = {}
@@ -132,23 +121,26 @@ class ClusterMonitor:
     # ---------------------------------------------------------------- viewers
 
     @contextlib.contextmanager
-    def viewer(self, look: Subscription) -> Iterator[None]:
-        """Let workers report as long as the block runs."""
+    def viewer(self, worker: str = "", output: bool = False) -> Iterator[None]:
+        """Let workers report as long as the block runs.
+
+        Parameters
+        ----------
+        worker : str
+            The worker that the viewer sees in detail; "" for none.
+        output : bool
+            Whether the viewer wants what tasks print, and not where they spend their time.
+        """
+        look = (worker, output)
         with self._lock:
-            number = self._next_look = self._next_look + 1
-            self._looks[number] = look
+            self._looks.append(look)
         self._on_loop(self._tell_workers)
         try:
             yield
         finally:
             with self._lock:
-                del self._looks[number]
+                self._looks.remove(look)
             self._on_loop(self._tell_workers)
-
-    @staticmethod
-    def look(worker: str = "", output: bool = False) -> Subscription:
-        """Return what ``viewer`` takes, for the page or for a listener to output."""
-        return Subscription(worker, profile=not output, output=output)
 
     @property
     def viewers(self) -> int:
@@ -161,7 +153,6 @@ class ClusterMonitor:
 
     def _tell_workers(self) -> None:
         """Bring every worker to report as the viewers want it; on the loop."""
-        looks = list(self._looks.values())
         names = list(self._service.machine.state.workers)
         interval_s = max(REPORT_INTERVAL_S, len(names) / REPORTS_A_SECOND)
         for name in names:
@@ -169,20 +160,19 @@ class ClusterMonitor:
             if self._watched.get(name, m.Observe(-1.0)) != order:
                 self._send(name, order)
         self._watched = {name: self._watched[name] for name in names if name in self._watched}
-        if looks and self._loop_timer is None:
+        if self._looks and self._loop_timer is None:
             self._measure_delay(self._loop.time())
-        elif not looks and self._loop_timer is not None:
-            self._loop_timer.cancel()
-            self._loop_timer = None
+        elif not self._looks:
+            self.close()
 
     def _order(self, name: str, interval_s: float) -> m.Observe:
         """Return how a worker is to report, as the viewers want it."""
-        looks = list(self._looks.values())
+        looks = list(self._looks)
         return m.Observe(
             interval_s if looks else -1.0,
-            any(look.worker == name for look in looks),
-            any(look.profile for look in looks),
-            any(look.output for look in looks),
+            detail=any(worker == name for worker, _ in looks),
+            profile=any(not output for _, output in looks),
+            output=any(output for _, output in looks),
         )
 
     def _send(self, name: str, order: m.Observe) -> None:

@@ -123,7 +123,7 @@ class SchedulerService:
         if self.monitor is not None:
             self.monitor.on_message(message)  # first: a worker must know of viewers before its tasks
         if type(message) is m.WorkerConnected:
-            self.logs.joined(message.worker)
+            self.logs.tell(message.worker)
             self.code.joined(message.worker)
         self._drive(message, now)
         if type(message) is m.WorkerConnected:
