@@ -18,15 +18,15 @@ from futures_cluster.scheduler import placement, stealing
 from futures_cluster.scheduler.queues.constrained import ConstrainedQueue
 from futures_cluster.scheduler.queues.fair import Order
 from futures_cluster.scheduler.records import ASSIGNED, MAX_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
-from futures_cluster.scheduler.transitions import Transitions
+from futures_cluster.scheduler.transitions import Part, Transitions
 
 #: Maximum number of holders of an input in a run, and of holders passed over so that not all workers ask the first.
 MAX_ADDRESSES = 4
 MAX_SKIPPED = 32
 
 
-class Dispatch:
-    """Moves tasks between the queues and the workers; a part of the machine.
+class Dispatch(Part):
+    """Moves tasks between the queues and the workers.
 
     Attributes
     ----------
@@ -34,11 +34,9 @@ class Dispatch:
         When to look again whether idle workers should take something over.
     """
 
-    def __init__(self, change: Transitions) -> None:
+    def __init__(self, transitions: Transitions) -> None:
+        super().__init__(transitions)
         self.steal_at: float | None = None
-        self._transitions = change
-        self._state = change.state
-        self._outbox = change.outbox
 
     def run(self, now: float) -> None:
         """Do what room and tasks allow; called after each event."""

@@ -71,21 +71,14 @@ class SchedulerMachine:
         self._seed = seed
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
             m.SubmitTasks: self._submissions.submit,
-            m.TasksFinished: self._on_tasks_finished,
-            m.TasksStarted: self._on_tasks_started,
             m.ReleaseKeys: self._on_release_keys,
             m.CancelTasks: self._on_cancel_tasks,
-            m.TasksReturned: self._on_tasks_returned,
             m.ReleaseFunctions: self._on_release_functions,
-            m.DataAdded: self._copies.data_added,
             m.ScatterData: self._copies.scatter,
             m.RetireWorkers: self._copies.retire,
             m.ReportMissing: self._copies.report_missing,
-            m.SlotsChanged: self._on_slots_changed,
             m.WorkerConnected: self._on_worker_joined,
             m.WorkerGone: self._on_worker_lost,
-            m.WorkerRetiring: self._on_worker_retiring,
-            m.WorkerSilent: self._on_worker_silent,
             m.WorkersBroken: self._on_workers_broken,
             m.ClientJoined: self._on_client_joined,
             m.ClientLeft: lambda event, now: self._forget_client(event.client),
@@ -95,6 +88,16 @@ class SchedulerMachine:
             m.WithdrawShared: lambda event, now: self.shared.withdraw(event),
             m.SharedTaken: lambda event, now: self.shared.taken(event),
             m.WorkerReport: lambda event, now: None,  # for people only
+        }
+        # Those of a worker that is known.
+        self._worker_handlers: dict[type[Message], Callable[[Worker, Any, float], None]] = {
+            m.TasksFinished: self._on_tasks_finished,
+            m.TasksStarted: self._on_tasks_started,
+            m.TasksReturned: self._on_tasks_returned,
+            m.DataAdded: self._copies.data_added,
+            m.SlotsChanged: self._on_slots_changed,
+            m.WorkerRetiring: self._on_worker_retiring,
+            m.WorkerSilent: self._on_worker_silent,
         }
 
     # ---------------------------------------------------------------- the entry
@@ -111,7 +114,11 @@ class SchedulerMachine:
         """
         if not self.lone.is_settled:
             self.lone.settle()
-        self._handlers[type(event)](event, now)
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event, now)
+        elif (worker := self.state.workers.get(event.worker)) is not None:  # type: ignore[attr-defined]
+            self._worker_handlers[type(event)](worker, event, now)
         if self._transitions.release_candidates:
             self._transitions.release_candidates_now()
         state = self.state
@@ -221,18 +228,13 @@ class SchedulerMachine:
     def _on_worker_joined(self, event: m.WorkerConnected, now: float) -> None:
         if event.worker in self.state.workers:  # it has lost its connection, and all it had
             self._on_worker_lost(m.WorkerGone(event.worker, cause="it joined again", unheard=True), now)
-        worker = Worker(
-            event.worker, event.address, event.slots, event.killable, event.resources, event.host, event.pid
-        )
+        worker = Worker(event)
         worker.last_progress_s = now
         self.state.event_log.append((now, "worker joined", event.worker))
         self._transitions.add_worker(worker)
         self.state.copies_due = bool(self.state.under_replicated)
 
-    def _on_slots_changed(self, event: m.SlotsChanged, now: float) -> None:
-        worker = self.state.workers.get(event.worker)
-        if worker is None:
-            return
+    def _on_slots_changed(self, worker: Worker, event: m.SlotsChanged, now: float) -> None:
         more = event.slots > worker.slots
         worker.slots = event.slots
         if more:
@@ -249,10 +251,7 @@ class SchedulerMachine:
             if task is not None and task.attempt == attempt and task.worker is worker:
                 yield task
 
-    def _on_tasks_started(self, event: m.TasksStarted, now: float) -> None:
-        worker = self.state.workers.get(event.worker)
-        if worker is None:
-            return
+    def _on_tasks_started(self, worker: Worker, event: m.TasksStarted, now: float) -> None:
         for task in self._attempts(worker, event.runs):
             task.started = True
             task.since_s = now
@@ -263,11 +262,8 @@ class SchedulerMachine:
             if task.kill_if_started:
                 self._reruns.stop_worker(worker, f"{task.key} was cancelled while it ran", now)
 
-    def _on_tasks_finished(self, event: m.TasksFinished, now: float) -> None:
+    def _on_tasks_finished(self, worker: Worker, event: m.TasksFinished, now: float) -> None:
         state = self.state
-        worker = state.workers.get(event.worker)
-        if worker is None:
-            return
         holders: tuple[tuple[str, str], ...]
         tasks, assigned, all_done = state.tasks, worker.assigned, self._outbox.done
         worker.last_progress_s = now
@@ -295,7 +291,6 @@ class SchedulerMachine:
                 if state.draining:
                     state.dirty_replicas[task] = None
                 holders = worker.only_holder
-                dependencies = task.dependencies
             else:
                 task.result = payload
                 task.has_result = True
@@ -303,9 +298,8 @@ class SchedulerMachine:
                     self._outbox.freed.append(task.payload)
                 task.payload = None  # never needed again
                 holders = ()
-                dependencies = task.dependencies
-            if dependencies:
-                self._transitions.inputs_used(task, dependencies, for_good=task.has_result)
+            if task.dependencies:
+                self._transitions.inputs_used(task)
             if task.cancel_requested:
                 task.cancel_requested = task.kill_if_started = False
                 self._transitions.release_candidates.append(task)
@@ -333,10 +327,7 @@ class SchedulerMachine:
         if task is None or task.holders is None or worker not in task.holders:
             self._outbox.drops.setdefault(worker.name, []).append(key)
 
-    def _on_tasks_returned(self, event: m.TasksReturned, now: float) -> None:
-        worker = self.state.workers.get(event.worker)
-        if worker is None:
-            return
+    def _on_tasks_returned(self, worker: Worker, event: m.TasksReturned, now: float) -> None:
         self.state.pending_steals_s.pop(worker, None)
         for task in self._attempts(worker, event.returned):
             self._transitions.unassign(task, worker)
@@ -349,28 +340,27 @@ class SchedulerMachine:
                 self._reruns.stop_worker(worker, f"{task.key} was cancelled while it ran", now)
         self._transitions.refresh(worker)
 
-    def _on_worker_retiring(self, event: m.WorkerRetiring, now: float) -> None:
-        worker = self.state.workers.get(event.worker)
-        if worker is not None and event.hands_over:
+    def _on_worker_retiring(self, worker: Worker, event: m.WorkerRetiring, now: float) -> None:
+        if event.hands_over:
             self._copies.retire(m.RetireWorkers([worker.name]), now)
-        elif worker is not None:
+        else:
             worker.keeps_place = True
             self._transitions.retire(worker)
             self._transitions.refresh(worker)
 
-    def _on_worker_silent(self, event: m.WorkerSilent, now: float) -> None:
+    def _on_worker_silent(self, worker: Worker, event: m.WorkerSilent, now: float) -> None:
         """Keep what a silent worker may run, and send the rest elsewhere.
 
         A timeout or force can still stop a task that is said to run; the worker itself answers nothing.
         """
-        worker = self.state.workers.get(event.worker)
-        if worker is None or worker.killing:
+        if worker.killing:
             return
         worker.silent = event.silent
         if event.silent:
             running = recovery.suspects(worker, None, unheard=True)
             begun = [worker.assigned[key] for key in running if not worker.assigned[key].started]
-            self._on_tasks_started(m.TasksStarted(worker.name, [(task.key, task.attempt) for task in begun]), now)
+            rows = [(task.key, task.attempt) for task in begun]
+            self._on_tasks_started(worker, m.TasksStarted(worker.name, rows), now)
             for task in [task for key, task in worker.assigned.items() if key not in running and task.options.rerun]:
                 self._transitions.ask_back(task, unwanted=task.cancel_requested)
                 self._transitions.unassign(task, worker)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from futures_cluster.messages import DEFAULT_OPTIONS, Amounts, Key, Payload, TaskOptions, place_of
+from futures_cluster.messages import DEFAULT_OPTIONS, Amounts, Key, Payload, TaskOptions, WorkerConnected, place_of
 from futures_cluster.scheduler.queues.shares import UNKNOWN_TURN_S, Flow, Level
 
 TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "released", "forgotten"]
@@ -283,27 +283,18 @@ class Worker:
         "waits_for_place",
     )
 
-    def __init__(
-        self,
-        name: str,
-        address: str,
-        slots: int,
-        killable: bool,
-        resources: dict[str, float],
-        host: str,
-        pid: int,
-    ) -> None:
-        self.name = name
-        self.place = place_of(name)
-        self.address = address
-        self.only_holder = ((name, address),)  # sent for results with one holder, the usual case
-        self.slots = slots  # those included that tasks which wait for others have lent
-        self.own_slots = slots
-        self.killable = killable
-        self.resources = resources
-        self.free_resources = dict(resources)
-        self.host = host
-        self.pid = pid
+    def __init__(self, joined: WorkerConnected) -> None:
+        self.name = joined.worker
+        self.place = place_of(joined.worker)
+        self.address = joined.address
+        self.only_holder = ((joined.worker, joined.address),)  # sent for results with one holder, the usual case
+        self.slots = joined.slots  # those included that tasks which wait for others have lent
+        self.own_slots = joined.slots
+        self.killable = joined.killable
+        self.resources = joined.resources
+        self.free_resources = dict(joined.resources)
+        self.host = joined.host
+        self.pid = joined.pid
         self.assigned: dict[Key, Task] = {}  # oldest first
         self.occupancy_s = 0.0  # the expected seconds of work in ``assigned``
         self.data: dict[Key, Task] = {}  # results held

@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from futures_cluster.messages import Key, Payload
-from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.records import Task
-from futures_cluster.scheduler.state import State
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.transitions import Part, scheduler_error
 
 
 def duplicate(key: Key) -> Payload:
@@ -23,13 +21,8 @@ def duplicate(key: Key) -> Payload:
     return scheduler_error("DuplicateKey", text)
 
 
-class Repeats:
-    """Tells repetitions from collisions; a part of the machine."""
-
-    def __init__(self, change: Transitions) -> None:
-        self._transitions = change
-        self._state: State = change.state
-        self._outbox: Outbox = change.outbox
+class Repeats(Part):
+    """Tells repetitions from collisions."""
 
     def is_same(self, key: Key, call: str | None) -> bool:
         """Return whether a known key was submitted for this call before."""

@@ -24,8 +24,7 @@ from futures_cluster.messages import Key
 from futures_cluster.scheduler import records
 from futures_cluster.scheduler.records import MEMORY, Scattered, Task, Worker
 from futures_cluster.scheduler.repeats import Repeats
-from futures_cluster.scheduler.state import State
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error, unknown_result
+from futures_cluster.scheduler.transitions import Part, Transitions, scheduler_error, unknown_result
 
 #: Asked of one worker at a time.
 MAX_BYTES = 64_000_000
@@ -53,14 +52,12 @@ def put_lost(key: Key) -> str:
     return f"the worker that {key!r} was scattered to is gone; scatter it again"
 
 
-class Copies:
+class Copies(Part):
     """Decides which worker copies which result; a part of the machine."""
 
-    def __init__(self, change: Transitions, repeats: Repeats) -> None:
-        self._transitions = change
+    def __init__(self, transitions: Transitions, repeats: Repeats) -> None:
+        super().__init__(transitions)
         self._repeats = repeats
-        self._state: State = change.state
-        self._outbox = change.outbox
 
     # ---------------------------------------------------------------- events
 
@@ -106,12 +103,9 @@ class Copies:
         state.scattered[task] = Scattered(max(1, replicas), client)
         return task
 
-    def data_added(self, event: m.DataAdded, now: float) -> None:
+    def data_added(self, worker: Worker, event: m.DataAdded, now: float) -> None:
         """Record the copies that a worker has."""
         state = self._state
-        worker = state.workers.get(event.worker)
-        if worker is None:
-            return
         state.bandwidth.measure(event.size_bytes, event.duration_s)
         for key in event.keys:
             task = state.tasks.get(key)

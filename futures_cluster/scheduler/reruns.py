@@ -20,7 +20,7 @@ from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.records import MAX_DEATHS_BESIDE_OTHERS, Task, Worker
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.transitions import Part, scheduler_error
 
 #: The pause before a task runs alone: what was wrong with the workers may be over by then.
 PAUSE_S = 0.5
@@ -39,13 +39,8 @@ def _error_of_only_run(task: Task, cause: str) -> Payload:
     return scheduler_error("WorkerDied", text)
 
 
-class Reruns:
-    """Ends attempts that brought no result; a part of the machine."""
-
-    def __init__(self, change: Transitions) -> None:
-        self._transitions = change
-        self._state = change.state
-        self._outbox = change.outbox
+class Reruns(Part):
+    """Ends attempts that brought no result."""
 
     def retry_or_fail(self, task: Task, error: Payload, now: float, pause_s: float = 0.0) -> None:
         """Run a task again whose attempt has failed, if it has retries left.

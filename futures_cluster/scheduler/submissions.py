@@ -15,16 +15,14 @@ from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.records import QUEUED, WAITING, Task
 from futures_cluster.scheduler.repeats import Repeats
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error, unknown_result
+from futures_cluster.scheduler.transitions import Part, Transitions, scheduler_error, unknown_result
 
 
-class Submissions:
-    """Adds tasks to the state; a part of the machine."""
+class Submissions(Part):
+    """Adds tasks to the state."""
 
-    def __init__(self, change: Transitions, dispatch: Dispatch, repeats: Repeats) -> None:
-        self._transitions = change
-        self._state = change.state
-        self._outbox = change.outbox
+    def __init__(self, transitions: Transitions, dispatch: Dispatch, repeats: Repeats) -> None:
+        super().__init__(transitions)
         self._dispatch = dispatch
         self._repeats = repeats
 

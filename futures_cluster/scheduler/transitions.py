@@ -194,9 +194,10 @@ class Transitions(WorkerTransitions):
                 if not dependent.unmet_inputs:
                     self.make_ready(dependent)
 
-    def inputs_used(self, task: Task, dependencies: tuple[Task, ...], for_good: bool) -> None:
-        """Release the inputs of a task that has run; with ``for_good``, forget them."""
-        for dep in dependencies:
+    def inputs_used(self, task: Task) -> None:
+        """Release the inputs of a task that has run, for good if it never runs again."""
+        for_good = task.has_result
+        for dep in task.dependencies:
             dep.pending_dependents -= 1
             if for_good and dep.dependents is not None:
                 dep.dependents.pop(task, None)
@@ -365,3 +366,12 @@ class Transitions(WorkerTransitions):
         if type(task.payload) is tuple:  # in shared memory, perhaps
             self.outbox.freed.append(task.payload)
         task.payload = None
+
+
+class Part:
+    """Base of the parts of the machine."""
+
+    def __init__(self, transitions: Transitions) -> None:
+        self._transitions = transitions
+        self._state = transitions.state
+        self._outbox = transitions.outbox

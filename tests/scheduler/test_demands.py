@@ -41,7 +41,7 @@ def test_empty_queues_do_not_pile_up() -> None:
     state = cluster.machine.state
     assert not any(queue.tasks.count for queue in state.constrained.queues.values())
     assert len(state.constrained.queues) <= constrained_module.MAX_EMPTY + 1
-    assert len(state.constrained._named) <= constrained_module.MAX_EMPTY + 2
+    assert len(state.constrained._by_place) <= constrained_module.MAX_EMPTY + 2
 
 
 def test_a_worker_that_is_gone_is_not_looked_at() -> None:

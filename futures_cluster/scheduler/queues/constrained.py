@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_COUNTED = 2000
 #: Empty queues are kept, as tasks with the same requirements will probably come again; but not many more than this.
 MAX_EMPTY = 50
+#: Stands for the places of workers where a task names none; no worker has it.
+ANYWHERE = ""
 #: Maximum number of younger tasks that take the resources or limits of an older one before they wait until it has them.
 MAX_BYPASSED = 100
 
@@ -76,8 +78,7 @@ class ConstrainedQueues:
         self.eligible: dict[ConstrainedQueue, None] = {}
         self.queues: dict[Requirements, ConstrainedQueue] = {}
         self._sweep_at = MAX_EMPTY
-        self._anywhere: dict[ConstrainedQueue, None] = {}  # those that name no worker
-        self._named: dict[str, dict[ConstrainedQueue, None]] = {}  # by the place of a worker
+        self._by_place: dict[str, dict[ConstrainedQueue, None]] = {}  # of workers that they name, or ANYWHERE
         self._limited: dict[str, dict[ConstrainedQueue, None]] = {}  # by the name of a limit
 
     def push(self, task: Task, requirements: Requirements, workers: dict[str, Worker]) -> None:
@@ -97,28 +98,24 @@ class ConstrainedQueues:
         queue = self.queues[requirements] = ConstrainedQueue(requirements)
         for name, _ in queue.limits:
             self._limited.setdefault(name, {})[queue] = None
-        if queue.places:
-            for place in queue.places:
-                self._named.setdefault(place, {})[queue] = None
-            queue.candidates = dict.fromkeys(worker for worker in workers.values() if worker.place in queue.places)
-        else:
-            self._anywhere[queue] = None
-            queue.candidates = dict.fromkeys(workers.values())
+        for place in queue.places or (ANYWHERE,):
+            self._by_place.setdefault(place, {})[queue] = None
+        able = [worker for worker in workers.values() if not queue.places or worker.place in queue.places]
+        queue.candidates = dict.fromkeys(able)
         return queue
 
     def _remove(self, queue: ConstrainedQueue) -> None:
         del self.queues[queue.requirements]
-        self._anywhere.pop(queue, None)
         self.eligible.pop(queue, None)
-        for place in queue.places:
-            _drop(self._named, place, queue)
+        for place in queue.places or (ANYWHERE,):
+            _drop(self._by_place, place, queue)
         for name, _ in queue.limits:
             _drop(self._limited, name, queue)
 
     def offer(self, worker: Worker) -> None:
         """Take note that something became free on the worker."""
-        for queues in (self._anywhere, self._named.get(worker.place, {})):
-            for queue in queues:
+        for place in (ANYWHERE, worker.place):
+            for queue in self._by_place.get(place, ()):
                 queue.candidates[worker] = None
                 if queue.tasks.count:
                     self.eligible[queue] = None

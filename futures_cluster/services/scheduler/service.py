@@ -16,7 +16,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import locks
 from futures_cluster import messages as m
@@ -30,6 +30,9 @@ from futures_cluster.services.scheduler.log_relay import LogRelay
 from futures_cluster.services.scheduler.module_relay import CodeRelay
 from futures_cluster.wire.codec.payloads import segment_of
 
+if TYPE_CHECKING:
+    from futures_cluster.services.observe.monitor import ClusterMonitor
+
 log = logging.getLogger("futures_cluster")
 
 #: The machine does not get log records, clients' modules, and data on its way.
@@ -38,15 +41,6 @@ _RELAYED = frozenset((m.LogRecords, m.LogSettings, m.ShareCode, m.RelayData, m.D
 _WATCHED = frozenset((m.WorkerConnected, m.WorkerRetiring, m.WorkerReport, m.WorkerGone)) | _RELAYED
 
 Receiver = Callable[[list[Message]], None]
-
-
-class Noticing(Protocol):
-    """Listener that the service tells which workers have joined or are lost.
-
-    The service passes on workers' reports, too; it calls on any thread, under the lock.
-    """
-
-    def on_message(self, message: Message) -> None: ...
 
 
 class SchedulerService:
@@ -88,7 +82,7 @@ class SchedulerService:
         self._timer_at: float | None = None
         self._pids: dict[int, str] = {}
         self._plugins = plugin_runner.watch_of_scheduler()
-        self.monitor: Noticing | None = None  # keeps what workers report, for the page
+        self.monitor: ClusterMonitor | None = None  # keeps what workers report, for the page
 
     def handle(self, messages: Iterable[Message]) -> None:
         """Take messages of one sender, in order."""
