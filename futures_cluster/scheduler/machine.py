@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.messages import CANCELLED, FINISHED, AttemptRow, Key, Message
+from futures_cluster.messages import CANCELLED, FINISHED, AttemptRow, Message
 from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.backoff import backoff_s
 from futures_cluster.scheduler.dispatch import Dispatch
@@ -271,8 +271,8 @@ class SchedulerMachine:
         for key, attempt, payload, size_bytes, duration_s in event.finished:
             task = tasks.get(key)
             if task is None or task.attempt != attempt or task.worker is not worker:
-                if payload is None:  # the result of an old attempt stayed there
-                    self._drop_stray(worker, key, task)
+                if payload is None and (task is None or worker not in (task.holders or ())):
+                    self._outbox.drops.setdefault(worker.name, []).append(key)  # the result of an old attempt
                 continue
             del assigned[key]
             worker.occupancy_s -= task.expected_s
@@ -321,11 +321,6 @@ class SchedulerMachine:
             retry = task.options.retries - task.retries_left + 1
             self._reruns.retry_or_fail(task, error, now, backoff_s(task.options, key, retry, self._seed))
         self._transitions.refresh(worker)
-
-    def _drop_stray(self, worker: Worker, key: Key, task: Task | None) -> None:
-        """Drop data of an old attempt, unless the worker holds that result rightly."""
-        if task is None or task.holders is None or worker not in task.holders:
-            self._outbox.drops.setdefault(worker.name, []).append(key)
 
     def _on_tasks_returned(self, worker: Worker, event: m.TasksReturned, now: float) -> None:
         self.state.pending_steals_s.pop(worker, None)

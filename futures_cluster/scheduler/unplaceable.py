@@ -121,15 +121,12 @@ def unanswered(state: State, client: str, silent_s: dict[str, float]) -> list[di
 def _acting_for(state: State, client: str) -> dict[str, None]:
     """Return a client and the workers that run its tasks."""
     clients = {client: None}
-    more = True
-    while more:
-        more = False
+    before = 0
+    while len(clients) > before:
+        before = len(clients)
         for worker in state.workers.values():
-            if worker.name not in clients and any(
-                name in clients for task in worker.assigned.values() for name in task.wanted_by
-            ):
+            if any(name in clients for task in worker.assigned.values() for name in task.wanted_by):
                 clients[worker.name] = None
-                more = True
     return clients
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from importlib import resources
 from typing import Any, Protocol
@@ -211,7 +211,7 @@ class Api:
     async def _get_events(self, request: HttpRequest) -> Response:
         return Response(kind="text/event-stream", events=self._events(request.query.get("worker", "")))
 
-    async def _events(self, worker: str) -> AsyncIterator[bytes]:
+    async def _events(self, worker: str) -> AsyncGenerator[bytes, None]:
         """Yield the snapshot and new rows of the stream, while the browser reads."""
         source = self._source
         with source.viewer(worker):

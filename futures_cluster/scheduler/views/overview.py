@@ -14,7 +14,7 @@ from typing import Any
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
 from futures_cluster.scheduler import records
-from futures_cluster.scheduler.records import Function, FunctionStats, Task
+from futures_cluster.scheduler.records import Function, FunctionStats, Task, Worker
 from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.views.explain import explain
 
@@ -232,11 +232,8 @@ def _neighbour(task: Task) -> dict[str, Any]:
     return {"key": task.key, "function": task.function.group.name, "state": task.state}
 
 
-def running_on(state: State, name: str, now: float, most: int = 200) -> list[dict[str, Any]]:
-    """Return a worker's commitments, oldest first: in slots, then waiting."""
-    worker = state.workers.get(name)
-    if worker is None:
-        return []
+def running_on(worker: Worker, now: float, most: int = 200) -> list[dict[str, Any]]:
+    """Return a worker's tasks, oldest first: in slots, then waiting."""
     return [
         {
             "key": task.key,
@@ -249,11 +246,8 @@ def running_on(state: State, name: str, now: float, most: int = 200) -> list[dic
     ]
 
 
-def held_on(state: State, name: str, most: int = 100) -> list[dict[str, Any]]:
+def held_on(worker: Worker, most: int = 100) -> list[dict[str, Any]]:
     """Return the results that a worker holds, those of them that are largest."""
-    worker = state.workers.get(name)
-    if worker is None:
-        return []
     largest = sorted(islice(worker.data.values(), MAX_FOLDED), key=lambda task: -task.size_bytes)[:most]
     return [
         {

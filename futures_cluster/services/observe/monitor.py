@@ -343,12 +343,11 @@ class ClusterMonitor:
     def _compression(self, reports: dict[str, Any]) -> dict[str, float]:
         # Threads share the process, and its counts, with the scheduler.
         by_process = {os.getpid(): metrics.summary(), **{r.get("pid"): r.get("metrics", {}) for r in reports.values()}}
-        totals = {"before_bytes": 0.0, "after_bytes": 0.0}
-        for summary in by_process.values():
-            counts = summary.get("counts", {})
-            totals["before_bytes"] += counts.get("compressed_bytes_before", {}).get("start", 0)
-            totals["after_bytes"] += counts.get("compressed_bytes_after", {}).get("start", 0)
-        return totals
+        counts = [summary.get("counts", {}) for summary in by_process.values()]
+        return {
+            f"{when}_bytes": sum(each.get(f"compressed_bytes_{when}", {}).get("start", 0.0) for each in counts)
+            for when in ("before", "after")
+        }
 
     @staticmethod
     def _transfers(reports: dict[str, Any]) -> list[list[Any]]:
@@ -378,12 +377,12 @@ class ClusterMonitor:
     def worker(self, name: str) -> dict[str, Any]:
         """Return one worker in detail."""
         with self._service.reading() as state:
-            now = self._loop.time()
-            known = name in state.workers
+            worker = state.workers.get(name)
             report = self._reports.get(name, {})
-            tasks = overview.running_on(state, name, now)
-            held = overview.held_on(state, name)
+            tasks = [] if worker is None else overview.running_on(worker, self._loop.time())
+            held = [] if worker is None else overview.held_on(worker)
         keep = ("metrics", "detail", "traffic", "now", "pid", "executing", "ready", "stored")
+        known = worker is not None
         return {"name": name, "known": known, "tasks": tasks, "held": held, **{k: report.get(k) for k in keep}}
 
     def task(self, key: str) -> dict[str, Any]:
