@@ -153,7 +153,7 @@ class LoneTasks:
         if attempt != row[1] or key != row[0] or payload is None or event.worker != worker.name:
             return None
         self.running = None
-        series.flow.catch_up_and_charge(series.stats.turn_s)  # as when it is committed
+        series.flow.catch_up_and_charge(series.stats.turn_s)  # as when it is assigned
         series.stats.measure(duration_s)
         state = self._state
         state.attempts = attempt
@@ -191,7 +191,7 @@ class LoneTasks:
             (series, worker, row, since_s), self.running = self.running, None
             task = self._record(series, row)
             task.state = QUEUED
-            self._dispatch.commit_lone(task, worker, since_s)
+            self._dispatch.assign_lone(task, worker, since_s)
         self._series = None  # what follows may change what it knows
         self.is_settled = True
 

@@ -1,7 +1,7 @@
 """The scheduler: the one entry that changes its state.
 
 Covers: what each event does to tasks, workers and clients, and the commands that follow.
-Does not cover: how the state stays consistent (``transitions``), adding new tasks (``submissions``), committing tasks
+Does not cover: how the state stays consistent (``transitions``), adding new tasks (``submissions``), assigning tasks
 to workers (``dispatch``), where results are held and copied to (``replication``), attempts that end without a result
 (``reruns``), choosing workers (``placement``), what to take from busy ones (``stealing``), sending and timing
 (``services.scheduler.service``).

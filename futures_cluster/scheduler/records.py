@@ -17,7 +17,7 @@ TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "re
 
 WAITING: TaskStateName = "waiting"  # some inputs are not in memory yet
 QUEUED: TaskStateName = "queued"  # could run, no worker chosen
-ASSIGNED: TaskStateName = "assigned"  # committed to a worker, perhaps running
+ASSIGNED: TaskStateName = "assigned"  # a worker has it, and perhaps runs it
 MEMORY: TaskStateName = "memory"  # the result is held, by workers or (a small one) here
 FAILED: TaskStateName = "failed"  # the error is held here
 RELEASED: TaskStateName = "released"  # the result is gone; kept so that what was made of it can be made again
@@ -162,7 +162,7 @@ class Task:
     fire_and_forget : bool
         Whether it runs even if no client or task wants it (a submitted task; not a task of a graph).
     attempt : int
-        The number of its last commitment to a worker; answers to an older one are dropped.
+        The number of its last assignment to a worker; answers to an older one are dropped.
     """
 
     __slots__ = (
@@ -222,7 +222,7 @@ class Task:
         self.worker: Worker | None = None  # while assigned
         self.attempt = 0
         self.expected_s = 0.0  # what it was counted with in the worker's occupancy
-        self.since_s = 0.0  # when it was committed, or started
+        self.since_s = 0.0  # when it was assigned, or started
         self.started = False  # this attempt was reported as started
         self.retracting = False  # the worker was asked to give it back
         self.cancel_requested = False  # cancelled while assigned: forgotten when the worker answers
@@ -252,7 +252,7 @@ class Task:
 
 
 class Worker:
-    """A worker, what is committed to it and what it holds."""
+    """A worker, what is assigned to it and what it holds."""
 
     __slots__ = (
         "address",

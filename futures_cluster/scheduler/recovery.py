@@ -50,7 +50,7 @@ def suspects(worker: Worker, executing: list[str] | None, unheard: bool = False)
 
     Without knowledge of what it executed: those reported as started, else as many as it has slots. With ``unheard``
     those too which may have ended without a word: all that it got before what it executed, or as many as it has slots.
-    The others were committed to the worker, and had not begun.
+    The others were assigned to the worker, and had not begun.
     """
     assigned = worker.assigned
     first = list(assigned)[: worker.slots]

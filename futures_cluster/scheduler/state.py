@@ -61,7 +61,7 @@ class State:
         # Ordered dicts give their first in constant time, also after thousands went from their front.
         self.accepting: OrderedDict[Worker, None] = OrderedDict()  # workers with room
         self.with_free_slot: OrderedDict[Worker, None] = OrderedDict()  # workers with a free slot
-        self.saturated: dict[Worker, None] = {}  # workers with more committed than slots
+        self.saturated: dict[Worker, None] = {}  # workers with more assigned than slots
         self.places: dict[str, list[Worker]] = {}  # the workers of each place, oldest first; usually one
         self.bandwidth = Bandwidth()
         self.scattered: dict[Task, Scattered] = {}
@@ -74,9 +74,9 @@ class State:
         self.deadlines: list[tuple[float, Key, int]] = []  # a heap of (time, key, attempt)
         self.broken: Payload = None  # the error of every task, once no worker can start
         self.serial = 0  # of the newest task
-        self.attempts = 0  # commitments so far; each has a number of its own, also if a key comes back
+        self.attempts = 0  # assignments so far; each has a number of its own, also if a key comes back
         self.pending_steals_s: dict[Worker, float] = {}  # seconds of work asked back for idle workers, not yet answered
-        self.moved = 0  # commitments that were taken back for another worker
+        self.moved = 0  # assignments that were taken back for another worker
         self.event_log: deque[tuple[Any, ...]] = deque(maxlen=1000)  # the last rare events, for people
 
     def running(self) -> Iterator[Task]:

@@ -1,7 +1,7 @@
 """The changes of a task's state, each of which leaves everything that hangs together consistent.
 
 Covers: counters, queues, links between tasks, messages to clients when a task ends, and freeing unneeded results.
-Does not cover: what a worker has (``worker_transitions``), which event leads to which change (``machine``), committing
+Does not cover: what a worker has (``worker_transitions``), which event leads to which change (``machine``), assigning
 (``dispatch``).
 
 Only ``machine`` and its parts call these. Freeing is done last: each method that takes away a need puts the

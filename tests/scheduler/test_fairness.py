@@ -42,7 +42,7 @@ def filled(entries: list[Any]) -> FairQueue:
 
 
 def taken(queue: FairQueue, number: int | None = None, turn_s: float = 1.0) -> list[Any]:
-    """Take tasks, as if they were committed."""
+    """Take tasks, as if they were assigned."""
     entries = []
     for _ in range(queue.count if number is None else number):
         first = queue.first()

@@ -112,7 +112,7 @@ def test_without_idle_workers_nobody_looks() -> None:
 
 
 def test_a_queue_counts_by_what_is_known_now() -> None:
-    """The first of many tasks to end are the short ones: what was committed then takes longer than was expected."""
+    """The first of many tasks to end are the short ones: what was assigned then takes longer than was expected."""
     cluster = Cluster(2)
     cluster.measured(1e-5)
     cluster.given(submit(*(f"k{i}" for i in range(40))))

@@ -1,7 +1,7 @@
 """Queued tasks that ask for more than a free slot: resources, certain workers, limits, or to run alone.
 
 Covers: one queue for all tasks with equal requirements, and which workers may meet them. Does not cover: whether these
-do so now (``placement.fits``), committing tasks (``dispatch``).
+do so now (``placement.fits``), assigning tasks (``dispatch``).
 
 Looking at every worker for every queue at every event would cost the product of both. So each queue keeps the workers
 that have something new to offer, its *candidates*: the scheduler adds a worker when a task frees something on it, and

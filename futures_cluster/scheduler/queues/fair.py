@@ -2,7 +2,7 @@
 
 Covers: the queue of tasks that any worker can run, and one of tasks with the same requirements. Does not cover: how
 much of the cluster's time each client has had (``shares``); whether an entry is still to be run (``dispatch`` checks
-it, so that cancelling costs nothing here); and tasks that were committed already, at most
+it, so that cancelling costs nothing here); and tasks that were assigned already, at most
 ``placement.PREFETCH_HORIZON_S`` of work per worker.
 
 The order of the queue: tasks of one level (priority, then depth of nesting) come before those of the next, whichever

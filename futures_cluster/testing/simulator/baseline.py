@@ -4,8 +4,8 @@ Covers: a scheduler that gives each ready task to a random worker with a free sl
 data, durations or stealing. It never leaves a slot free while a task is ready, as far as it knows. Does not cover:
 failures, options, cancelling: it is for undisturbed simulations only.
 
-``in_advance`` tasks are committed to each slot beyond the one that runs: then a slot does not wait for the scheduler's
-answer, but what is committed stays there however long it waits.
+``in_advance`` tasks are assigned to each slot beyond the one that runs: then a slot does not wait for the scheduler's
+answer, but what is assigned stays there however long it waits.
 """
 
 from __future__ import annotations
@@ -122,9 +122,9 @@ class RandomScheduler:
             if not self._room[worker]:
                 candidates[i] = candidates[-1]
                 candidates.pop()
-            self._commit(ready.popleft(), worker)
+            self._assign(ready.popleft(), worker)
 
-    def _commit(self, task: _Task, worker: str) -> None:
+    def _assign(self, task: _Task, worker: str) -> None:
         key, function, payload, _ = task.row
         self._attempts += 1
         task.attempt = self._attempts

@@ -36,7 +36,7 @@ class Checks:
         self._values: dict[Key, int | None] = {}  # computed when asked for
         self._committed: dict[Key, tuple[str, int]] = {}  # unanswered: worker, attempt
         self._deaths: dict[Key, int] = {}  # how often a worker died while it executed the task
-        self._lost: dict[Key, int] = {}  # how often a worker was lost that it was committed to
+        self._lost: dict[Key, int] = {}  # how often a worker was lost that it was assigned to
         self._made: dict[Key, None] = {}  # keys that workers made for what their tasks submit
 
     def define(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
