@@ -221,15 +221,12 @@ class Dispatch(Part):
         constrained = state.constrained
         while True:
             task = queue.first()
-            if task is None:
+            if task is None or not state.limits.are_free(queue.limits):
                 constrained.eligible.pop(queue, None)
                 return None
             order = queue.tasks.order()
             if before is not None and order > before:
                 return order
-            if not state.limits.are_free(queue.limits):
-                constrained.eligible.pop(queue, None)
-                return None
             if constrained.must_wait(queue, state.workers):
                 return None
             worker, unfit = placement.choose_among(task, queue, state.bandwidth.bytes_s)

@@ -202,7 +202,6 @@ class Copies(Part):
         ]
         if not others or task in self._state.copying:
             return False
-        self._state.copying[task] = {}
         self._copy(task, min(others, key=_load))
         return True
 
@@ -331,7 +330,7 @@ class Copies(Part):
 
     def _copy(self, task: Task, worker: Worker) -> None:
         state = self._state
-        state.copying[task][worker] = None
+        state.copying.setdefault(task, {})[worker] = None
         worker.copying[task] = None
         worker.copying_bytes += task.size_bytes
         holders = list(task.holders or ())

@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import FINISHED, Key, Payload
@@ -237,13 +236,10 @@ class Transitions(WorkerTransitions):
             stack.extend(dependents)
 
     def tell_done(self, task: Task, clients: tuple[str, ...]) -> None:
-        if task.state is records.FAILED:
-            row: tuple[Any, ...] = (task.key, m.FAILED, task.result, 0, ())
-        elif task.has_result:
-            row = (task.key, FINISHED, task.result, task.size_bytes, ())
-        else:
-            holders = tuple((w.name, w.address) for w in task.holders or ())
-            row = (task.key, FINISHED, None, task.size_bytes, holders)
+        has_failed = task.state is records.FAILED
+        holders = tuple((worker.name, worker.address) for worker in task.holders or ())
+        size_bytes = 0 if has_failed else task.size_bytes
+        row = (task.key, m.FAILED if has_failed else FINISHED, task.result, size_bytes, holders)
         if task.options is m.SCATTERED_OPTIONS and self.state.scattered[task].unacknowledged_client in clients:
             self.state.scattered[task].unacknowledged_client = None
         for client in clients:

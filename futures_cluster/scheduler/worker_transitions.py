@@ -75,9 +75,7 @@ class WorkerTransitions:
     def hold(self, task: Task, worker: Worker) -> None:
         """Record one more holder of the result."""
         state = self.state
-        if task.holders is None:
-            task.holders = {}
-        if worker not in task.holders:
+        if task.holders is not None and worker not in task.holders:
             task.holders[worker] = None
             worker.data[task.key] = task
             worker.held_bytes += task.size_bytes

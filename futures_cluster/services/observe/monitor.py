@@ -277,7 +277,7 @@ class ClusterMonitor:
             running = running_tasks(state, self._loop.time())
             found["left_s"] = seconds_left(found["functions"], running, slots)
             failed = overview.failures(state)
-            moved = state.moved
+            found["stealing"] = {"moved": state.moved}
             reports, heard = dict(self._reports), dict(self._heard)
             recorded, worker_logs = list(self._failures.values()), list(self._worker_logs)
             loop_now = self._loop.time()
@@ -294,7 +294,6 @@ class ClusterMonitor:
         found["time"] = now
         found["viewers"] = self.viewers
         found["scheduler"] = self._scheduler_facts()
-        found["stealing"] = {"moved": moved}
         found["compression"] = self._compression(reports)
         found["transfers"] = self._transfers(reports)
         found["stream_dropped"] = self._dropped
