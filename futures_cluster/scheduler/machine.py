@@ -147,7 +147,7 @@ class SchedulerMachine:
             self.state.clients[event.client] = (event.client,)
 
     def _forget_client(self, name: str) -> None:
-        self._transitions.client_references.client_left(name, cancel=True)
+        self._transitions.client_left(name, cancel=True)
         self.shared.client_left(name)
         self._repeats.client_left(name)
 
@@ -180,7 +180,7 @@ class SchedulerMachine:
                 task.wanted_by = ()
                 self._transitions.release_candidates.append(task)
             else:
-                self._transitions.client_references.release(task, client)
+                self._transitions.drop_reference(task, client)
 
     def _on_cancel_tasks(self, event: m.CancelTasks, now: float) -> None:
         if self.state.refused:
@@ -189,11 +189,11 @@ class SchedulerMachine:
             task = self.state.tasks.get(key)
             if task is None or event.client not in task.wanted_by:
                 continue
-            alone = len(task.wanted_by) == 1 and not self._transitions.client_references.others_need(task, event.client)
+            alone = len(task.wanted_by) == 1 and not self._transitions.others_need(task, event.client)
             if alone and task.state in UNFINISHED:
                 self._cancel(task, event.force, event.client, now)
             else:
-                self._transitions.client_references.release(task, event.client)
+                self._transitions.drop_reference(task, event.client)
 
     def _cancel(self, task: Task, force: bool, client: str, now: float) -> None:
         """Cancel a task and what needs its result, and tell all clients but ``client``."""

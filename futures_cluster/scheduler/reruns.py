@@ -33,12 +33,6 @@ def _error_of_last(task: Task) -> Payload:
     return scheduler_error("WorkerDied", text + "\n".join(lines))
 
 
-def _error_of_only_run(task: Task, cause: str) -> Payload:
-    """Make the error of a task that must not run twice."""
-    text = f"the worker that ran {task.key!r} died (it was submitted with rerun=False): {cause}"
-    return scheduler_error("WorkerDied", text)
-
-
 class Reruns(Part):
     """Ends attempts that brought no result."""
 
@@ -101,7 +95,8 @@ class Reruns(Part):
             if is_counted:
                 task.losses = (*task.losses, f"on {worker.name}: {cause}")
             if started and not task.options.rerun:
-                self._transitions.fail(task, _error_of_only_run(task, cause))
+                text = f"the worker that ran {task.key!r} died (it was submitted with rerun=False): {cause}"
+                self._transitions.fail(task, scheduler_error("WorkerDied", text))
             elif len(task.losses) >= recovery.MAX_DEATHS:
                 self._transitions.fail(task, _error_of_last(task))
             else:

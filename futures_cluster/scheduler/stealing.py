@@ -96,5 +96,5 @@ def _backlog_s(victim: Worker) -> float:
 
 def _moving_s(task: Task, victim: Worker, bytes_s: float) -> float:
     """Return what it costs to move the inputs that only the victim has."""
-    alone = [dep for dep in task.dependencies if dep.holders and len(dep.holders) == 1]
-    return moving_s(sum(dep.size_bytes for dep in alone if dep.holders and victim in dep.holders), bytes_s)
+    alone = {victim: None}
+    return moving_s(sum(dep.size_bytes for dep in task.dependencies if dep.holders == alone), bytes_s)

@@ -10,31 +10,11 @@ from __future__ import annotations
 from futures_cluster import messages as m
 from futures_cluster.scheduler import placement
 from futures_cluster.scheduler.client_references import ClientReferences
-from futures_cluster.scheduler.functions import Functions
-from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.records import Task, Worker
-from futures_cluster.scheduler.state import State
 
 
-class WorkerTransitions:
-    """The part of ``Transitions`` about workers.
-
-    Attributes
-    ----------
-    release_candidates : list of Task
-        Tasks to look at again: a client or a task that needed them may be gone.
-    functions : Functions
-        What tasks call.
-    client_references : ClientReferences
-        Which clients want which tasks.
-    """
-
-    def __init__(self, state: State, outbox: Outbox) -> None:
-        self.state = state
-        self.outbox = outbox
-        self.release_candidates: list[Task] = []
-        self.functions = Functions(state, outbox)
-        self.client_references = ClientReferences(state, self.functions, self.release_candidates)
+class WorkerTransitions(ClientReferences):
+    """The part of ``Transitions`` about workers."""
 
     # ---------------------------------------------------------------- its tasks
 
@@ -183,7 +163,7 @@ class WorkerTransitions:
         if not worker.killing:
             self.outbox.stops.append(m.StopWorker(worker.name, reason=reason))
         self.remove_worker(worker)
-        self.client_references.client_left(worker.name, cancel=worker.killing)
+        self.client_left(worker.name, cancel=worker.killing)
 
     def remove_worker(self, worker: Worker) -> None:
         state = self.state

@@ -115,16 +115,15 @@ class FairQueue:
         self.count += 1
 
     def extend(self, tasks: list[Task]) -> None:
-        """Add tasks of one flow and without inputs, in the order of their serial numbers."""
-        if tasks:
-            self.push(tasks[0])
-            in_order = self._queue_of(tasks[0].flow).others
-            if in_order and in_order[-1] is tasks[0]:
-                in_order.extend(tasks[1:])
-                self.count += len(tasks) - 1
-            else:
-                for task in tasks[1:]:
-                    self.push(task)
+        """Add at least one task of one flow; in order of age, and without inputs."""
+        self.push(tasks[0])
+        in_order = self._queue_of(tasks[0].flow).others
+        if in_order and in_order[-1] is tasks[0]:
+            in_order.extend(tasks[1:])
+            self.count += len(tasks) - 1
+        else:
+            for task in tasks[1:]:
+                self.push(task)
 
     def _queue_of(self, flow: Flow) -> _FlowQueue:
         """Return the tasks of a flow; add the flow if it had none."""
@@ -136,7 +135,7 @@ class FairQueue:
             if single is not None:
                 del self._levels[single.flow.level]
                 self._single = None
-        level = self._levels.get(flow.level)
+        level: _LevelQueue | None = self._levels.get(flow.level)
         if level is None:
             level = self._levels[flow.level] = _LevelQueue()
         queue = level.flows.get(flow)
@@ -146,8 +145,7 @@ class FairQueue:
             self._pushes += 1
             heapq.heappush(level.heap, (flow.virtual_time_s, self._pushes, queue))
             self._single = queue if len(self._levels) == 1 and len(level.flows) == 1 else None
-        found: _FlowQueue = queue
-        return found
+        return queue
 
     def _next(self) -> _FlowQueue:
         if self._single is not None:

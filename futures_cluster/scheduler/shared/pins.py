@@ -44,7 +44,7 @@ class Pins(Part):
             del held[key]
             task = self._state.tasks.get(key)
             if task is not None:
-                self._transitions.client_references.release(task, SHARED)
+                self._transitions.drop_reference(task, SHARED)
 
     def drop_news(self) -> None:
         """Take the shared objects' news out of the outbox: they need none."""

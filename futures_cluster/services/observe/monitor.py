@@ -456,9 +456,7 @@ _FAILURE = ("time", "worker", "key", "function", "kind", "text")
 def _failures(failed: list[dict[str, Any]], recorded: list[list[Any]]) -> list[dict[str, Any]]:
     """Return failed tasks and executions that raised, the newest first."""
     rows = [{**dict(zip(_FAILURE, row, strict=True)), "final": False} for row in reversed(recorded)]
-    by_key: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        by_key.setdefault(row["key"], row)
+    by_key = {row["key"]: row for row in reversed(rows)}  # the newest of each
     extra = []
     for task in failed:
         known = by_key.get(task["key"])

@@ -59,14 +59,10 @@ class SchedulerServer:
         self.addresses: list[str] = []
         self.exact_addresses: list[str] = []  # with identities; see ``wire.audience``
         self._listeners: list[registry.Listener] = []
-        self._clients: dict[str, Peer] = {}
-        self._workers: dict[str, Peer] = {}
-        self._managers: dict[str, Peer] = {}
-        self._by_role = {
-            permissions.CLIENT: self._clients,
-            permissions.WORKER: self._workers,
-            permissions.MANAGER: self._managers,
-        }
+        self._by_role: dict[str, dict[str, Peer]] = {role: {} for role in permissions.ROLES}
+        self._clients = self._by_role[permissions.CLIENT]
+        self._workers = self._by_role[permissions.WORKER]
+        self._managers = self._by_role[permissions.MANAGER]
         self._nameless: dict[Peer, None] = {}
         self._exit_reports: dict[str, m.WorkerEnded] = {}  # of workers whose connection is still open
         self._awaiting_exit_report: dict[str, tuple[asyncio.TimerHandle, Peer]] = {}  # those whose connection has ended
