@@ -54,12 +54,8 @@ def progress(state: State) -> list[dict[str, Any]]:
         hold, each copy counted, of the first ``MAX_HELD`` of them.
     """
     counts = _counts(state)
-    groups = dict.fromkeys(counts)
-    for group in sorted(state.groups.values(), key=lambda group: -group.finished):
-        if len(groups) >= MAX_FUNCTIONS:
-            break
-        if group.finished or group.failed:
-            groups.setdefault(group)
+    ended = [group for group in state.groups.values() if group.finished or group.failed]
+    groups = dict.fromkeys([*counts, *sorted(ended, key=lambda group: -group.finished)])
     running, held = Counter(task.function.group for task in state.running()), _held_bytes(state)
     return [
         {
