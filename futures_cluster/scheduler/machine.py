@@ -89,7 +89,7 @@ class SchedulerMachine:
             m.SharedTaken: lambda event, now: self.shared.taken(event),
             m.WorkerReport: lambda event, now: None,  # for people only
         }
-        # Those of a worker that is known.
+        # Events of workers, which are old news if the worker is not known; they get its record.
         self._worker_handlers: dict[type[Message], Callable[[Worker, Any, float], None]] = {
             m.TasksFinished: self._on_tasks_finished,
             m.TasksStarted: self._on_tasks_started,

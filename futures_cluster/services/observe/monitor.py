@@ -27,6 +27,7 @@ from futures_cluster.scheduler.views import overview
 from futures_cluster.scheduler.views.remaining import running_tasks, seconds_left
 from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.common import log_tail
+from futures_cluster.services.common.loop_thread import call_soon
 from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.observe.pending_replies import PendingReplies
 from futures_cluster.status import profiles
@@ -134,22 +135,18 @@ class ClusterMonitor:
         look = (worker, output)
         with self._lock:
             self._looks.append(look)
-        self._on_loop(self._tell_workers)
+        call_soon(self._loop, self._tell_workers)
         try:
             yield
         finally:
             with self._lock:
                 self._looks.remove(look)
-            self._on_loop(self._tell_workers)
+            call_soon(self._loop, self._tell_workers)
 
     @property
     def viewers(self) -> int:
         """How many look."""
         return len(self._looks)
-
-    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(function, *args)
 
     def _tell_workers(self) -> None:
         """Bring every worker to report as the viewers want it; on the loop."""
@@ -258,7 +255,7 @@ class ClusterMonitor:
         names = [name for name in ([worker] if worker else list(connected)) if name in connected]
         done = self._rounds.begin(names)
         if names:
-            self._on_loop(self._ask, names, m.Observe(0.0, detail=bool(worker)), done)
+            call_soon(self._loop, self._ask, names, m.Observe(0.0, detail=bool(worker)), done)
         return done
 
     def _ask(self, names: list[str], order: m.Observe, done: Future[None]) -> None:

@@ -25,6 +25,7 @@ from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.scheduler.state import State
 from futures_cluster.services.common import plugin_runner
+from futures_cluster.services.common.loop_thread import call_soon
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.scheduler.log_relay import LogRelay
 from futures_cluster.services.scheduler.module_relay import CodeRelay
@@ -126,7 +127,7 @@ class SchedulerService:
             self.logs.lost(message.worker)
             self.code.lost(message.worker)
         if self._on_event is not None and kind is not m.WorkerReport:
-            self._on_loop(self._on_event, message)
+            call_soon(self._loop, self._on_event, message)
 
     def _drive(self, message: Message, now: float) -> None:
         """Give the machine a message, which may change when it wants to be woken."""
@@ -134,7 +135,7 @@ class SchedulerService:
         deadline = self.machine.next_deadline()
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._timer_at = deadline
-            self._on_loop(self._set_timer)
+            call_soon(self._loop, self._set_timer)
 
     def settled(self) -> State:
         """Return the machine's state with complete books, on the loop's thread."""
@@ -158,7 +159,7 @@ class SchedulerService:
         elif type(message) is m.ShareCode:
             self.code.share(message)
         elif self._on_event is not None:
-            self._on_loop(self._on_event, message)
+            call_soon(self._loop, self._on_event, message)
 
     def could_start(self) -> bool:
         """Return whether a task that came now would start at once.
@@ -167,10 +168,6 @@ class SchedulerService:
         """
         state = self.machine.state
         return bool(state.with_free_slot) and not state.queued and self.machine.lone.running is None
-
-    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(function, *args)
 
     def _carry_out(self, commands: list[Any]) -> None:
         if len(commands) == 1:
@@ -193,7 +190,7 @@ class SchedulerService:
             elif kind is m.PayloadsFreed:
                 self._free(command.payloads)
             else:
-                self._on_loop(self._stop_worker, command)
+                call_soon(self._loop, self._stop_worker, command)
         for name, messages in to_workers.items():
             self._send_to_worker(name, messages)
         for name, messages in to_clients.items():
