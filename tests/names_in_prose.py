@@ -99,6 +99,8 @@ def top_level(path: Path) -> frozenset[str]:
                 found.add(name)
             case ast.Name(id=name, ctx=ast.Store()):
                 found.add(name)
+            case ast.ImportFrom(module=str(module), names=[ast.alias(name="*")]):
+                found |= top_level(modules()[module.removeprefix(f"{PACKAGE}.")])
             case ast.alias(name=name, asname=other):
                 found.add((other or name).split(".")[0])
     return frozenset(found)

@@ -25,7 +25,6 @@ from futures_cluster.services.client.remote_cluster import RemoteCluster
 from futures_cluster.services.client.shared_objects import load_extension, worker_plugin
 from futures_cluster.services.launch import supervisor
 from futures_cluster.services.observe.page_thread import DEFAULT_PORT
-from futures_cluster.services.scheduler.burst_trimmer import BurstTrimmer
 from futures_cluster.services.scheduler.server import SchedulerServer
 from futures_cluster.status import table
 from futures_cluster.wire.transports import registry
@@ -88,17 +87,14 @@ def run_scheduler(
     """
 
     async def serve() -> None:
-        loop = asyncio.get_running_loop()
         end = asyncio.Event()
-        async with SchedulerServer(loop, silence_s) as server:
+        async with SchedulerServer(asyncio.get_running_loop(), silence_s) as server:
             server.declare_limits(limits)
             for address, security in listeners:
                 await server.listen(address, security)
             _on_signals(end.set)
             started(server)
-            trimmer = BurstTrimmer(loop, lambda: len(server.service.machine.state.tasks))
             await end.wait()
-            trimmer.close()
 
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()

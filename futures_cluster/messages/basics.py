@@ -11,9 +11,8 @@ from futures_cluster import numbers
 
 Payload = Any
 Key = str
-PlainValue = (
-    Any  # None, bool, int, float, str, bytes, or tuples and dicts of them; and items (``scheduler.shared.objects``)
-)
+#: None, bool, int, float, str, bytes, or tuples and dicts of them; and items (``scheduler.shared.objects``).
+PlainValue = Any
 
 #: How a task ended, as told to the client.
 FINISHED = "finished"

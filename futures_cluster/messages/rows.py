@@ -13,7 +13,7 @@ from futures_cluster.messages.basics import Key, Payload, TaskOptions
 
 FunctionId: TypeAlias = str  # the digest of a function's pickle
 Holder: TypeAlias = tuple[str, str]  # a worker that has data, its address
-Priority: TypeAlias = tuple[int, ...]  # the levels, and the number of the commitment, so that workers keep the order
+Priority: TypeAlias = tuple[int, ...]  # the levels, and the number of the assignment, so that workers keep the order
 
 # ---------------------------------------------------------------- tasks
 

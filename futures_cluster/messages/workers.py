@@ -141,7 +141,7 @@ class DataAdded(Message):
 
 
 class RunTasks(Message):
-    """Executions committed to a worker."""
+    """Executions assigned to a worker."""
 
     __slots__ = ("runs", "functions")
 

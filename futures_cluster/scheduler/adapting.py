@@ -25,8 +25,8 @@ def desired_workers(state: State, slots: int, minimum: int, maximum: int) -> int
     >>> desired_workers(State(), 1, 1, 8)
     1
     """
-    committed = sum(len(worker.assigned) for worker in state.workers.values())
-    count = state.queued + committed
+    assigned = sum(len(worker.assigned) for worker in state.workers.values())
+    count = state.queued + assigned
     seconds = sum(worker.occupancy_s for worker in state.workers.values())
     if state.queued:
         groups = [function.group.expected_s for function in state.functions.values() if function.tasks]

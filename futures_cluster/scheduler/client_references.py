@@ -8,23 +8,27 @@ may have to run for it (``transitions.want_again``).
 from __future__ import annotations
 
 from futures_cluster.scheduler.functions import Functions
+from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.records import UNFINISHED, Task
 from futures_cluster.scheduler.state import State
 
 
 class ClientReferences:
-    """The tasks that each client wants; a part of the machine.
+    """The part of ``Transitions`` about the tasks that each client wants.
 
-    Parameters
+    Attributes
     ----------
-    loose : list of Task
-        Gets the tasks that a client no longer wants.
+    release_candidates : list of Task
+        Tasks to look at again: a client or a task that needed them may be gone.
+    functions : Functions
+        What tasks call.
     """
 
-    def __init__(self, state: State, functions: Functions, loose: list[Task]) -> None:
+    def __init__(self, state: State, outbox: Outbox) -> None:
         self.state = state
-        self.functions = functions
-        self.release_candidates = loose
+        self.outbox = outbox
+        self.release_candidates: list[Task] = []
+        self.functions = Functions(state, outbox)
 
     def client_left(self, name: str, cancel: bool) -> None:
         """Drop a client's references; with ``cancel`` its tasks stop, too.
@@ -58,7 +62,7 @@ class ClientReferences:
                 stack.append(dependent)
         return False
 
-    def release(self, task: Task, client: str) -> None:
+    def drop_reference(self, task: Task, client: str) -> None:
         """Count one future less of the client for a task."""
         wanted_by = task.wanted_by
         if client in wanted_by:

@@ -1,6 +1,6 @@
-"""Committing tasks to workers: carrying out what ``placement`` and ``stealing`` propose.
+"""Assigning tasks to workers: carrying out what ``placement`` and ``stealing`` propose.
 
-Covers: taking queued tasks in their order, the message of a commitment, asking commitments back for idle
+Covers: taking queued tasks in their order, the message of an assignment, asking assignments back for idle
 workers.
 Does not cover: which worker is best and how much it gets (``placement``), whom to rob (``stealing``).
 """
@@ -18,15 +18,15 @@ from futures_cluster.scheduler import placement, stealing
 from futures_cluster.scheduler.queues.constrained import ConstrainedQueue
 from futures_cluster.scheduler.queues.fair import Order
 from futures_cluster.scheduler.records import ASSIGNED, MAX_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
-from futures_cluster.scheduler.transitions import Transitions
+from futures_cluster.scheduler.transitions import Part, Transitions
 
 #: Maximum number of holders of an input in a run, and of holders passed over so that not all workers ask the first.
 MAX_ADDRESSES = 4
 MAX_SKIPPED = 32
 
 
-class Dispatch:
-    """Moves tasks between the queues and the workers; a part of the machine.
+class Dispatch(Part):
+    """Moves tasks between the queues and the workers.
 
     Attributes
     ----------
@@ -34,11 +34,9 @@ class Dispatch:
         When to look again whether idle workers should take something over.
     """
 
-    def __init__(self, change: Transitions) -> None:
+    def __init__(self, transitions: Transitions) -> None:
+        super().__init__(transitions)
         self.steal_at: float | None = None
-        self._transitions = change
-        self._state = change.state
-        self._outbox = change.outbox
 
     def run(self, now: float) -> None:
         """Do what room and tasks allow; called after each event."""
@@ -57,7 +55,7 @@ class Dispatch:
             self._steal(now)
 
     def _place_all(self, now: float) -> None:
-        """Commit tasks with and without requirements, in their common order."""
+        """Assign tasks with and without requirements, in their common order."""
         state = self._state
         heap: list[tuple[Order, int, ConstrainedQueue]] = []
         for queue in list(state.constrained.eligible):
@@ -84,7 +82,7 @@ class Dispatch:
         self._place(now, None)
 
     def _place(self, now: float, before: Order | None) -> bool:
-        """Commit plain tasks in order, to one worker after the other.
+        """Assign plain tasks in order, to one worker after the other.
 
         Returns
         -------
@@ -110,7 +108,7 @@ class Dispatch:
         return False
 
     def _fill(self, worker: Worker, each: int, in_advance: int, before: Order | None, now: float) -> bool:
-        """Commit the next plain tasks to a worker, as many as it gets at a time.
+        """Assign the next plain tasks to a worker, as many as it gets at a time.
 
         False at one that is after ``before``.
 
@@ -131,25 +129,25 @@ class Dispatch:
             if nearer is None and (task.dependencies or (state.recompute_on and task in state.recompute_on)):
                 chosen = self._preferred(task) or placement.choose_worker(task, worker, state.bandwidth.bytes_s)
                 if chosen is not worker:
-                    self._commit(task, chosen, self._message(chosen, now), now)
+                    self._assign(task, chosen, self._message(chosen, now), now)
                     refresh(chosen)
                     continue
             if message is None:
                 message = self._message(worker, now)
                 share = placement.share(task, each, worker.slots - len(worker.assigned) + in_advance)
-            self._commit(task, worker, message, now)
+            self._assign(task, worker, message, now)
             share -= 1
             if not placement.has_room(worker):
                 break
         refresh(worker, rotate=True)
         return True
 
-    def commit_lone(self, task: Task, worker: Worker, since_s: float) -> None:
+    def assign_lone(self, task: Task, worker: Worker, since_s: float) -> None:
         """Note that a worker has a task without a record; see ``lone``."""
         task.flow.catch_up()
         self._state.queued += 1
         self._begin_work(worker, since_s)
-        self._commit(task, worker, m.RunTasks([]), since_s)
+        self._assign(task, worker, m.RunTasks([]), since_s)
         self._transitions.refresh(worker, rotate=True)
 
     def spread(self, roots: list[Task]) -> None:
@@ -218,20 +216,17 @@ class Dispatch:
         return worker
 
     def _place_constrained(self, queue: ConstrainedQueue, before: Order | None, now: float) -> Order | None:
-        """Commit a queue's tasks in turn; return the order of the next one."""
+        """Assign a queue's tasks in turn; return the order of the next one."""
         state = self._state
         constrained = state.constrained
         while True:
             task = queue.first()
-            if task is None:
+            if task is None or not state.limits.are_free(queue.limits):
                 constrained.eligible.pop(queue, None)
                 return None
             order = queue.tasks.order()
             if before is not None and order > before:
                 return order
-            if not state.limits.are_free(queue.limits):
-                constrained.eligible.pop(queue, None)
-                return None
             if constrained.must_wait(queue, state.workers):
                 return None
             worker, unfit = placement.choose_among(task, queue, state.bandwidth.bytes_s)
@@ -246,7 +241,7 @@ class Dispatch:
             constrained.count_bypassing(queue)
             if state.reserved:
                 self._transitions.end_reservation(task)
-            self._commit(task, worker, self._message(worker, now), now)
+            self._assign(task, worker, self._message(worker, now), now)
             for name, amount in task.options.resources:
                 worker.free_resources[name] -= amount
             state.limits.take(task.options.limits)
@@ -268,7 +263,7 @@ class Dispatch:
                 self._transitions.refresh(worker)
 
     def make_room(self, worker: Worker) -> None:
-        """Ask for the newest commitments back until a task has room."""
+        """Ask for the newest assignments back until a task has room."""
         count, occupancy_s = len(worker.assigned), worker.occupancy_s
         for task in reversed(worker.assigned.values()):
             if count < worker.slots or placement.may_have_more(worker, count, occupancy_s):
@@ -286,14 +281,14 @@ class Dispatch:
             worker.last_progress_s = now
 
     def _message(self, worker: Worker, now: float) -> m.RunTasks:
-        """Return the message that takes commitments to the worker after this event."""
+        """Return the message that takes assignments to the worker after this event."""
         self._begin_work(worker, now)
-        message = self._outbox.runs.get(worker)
+        message = self._outbox.runs.get(worker.name)
         if message is None:
-            message = self._outbox.runs[worker] = m.RunTasks([])
+            message = self._outbox.runs[worker.name] = m.RunTasks([])
         return message
 
-    def _commit(self, task: Task, worker: Worker, message: m.RunTasks, now: float) -> None:
+    def _assign(self, task: Task, worker: Worker, message: m.RunTasks, now: float) -> None:
         state = self._state
         function = task.function
         state.queued -= 1
@@ -335,12 +330,12 @@ class Dispatch:
                 continue
             for task in tasks:
                 task.retracting = True
-            rows = self._outbox.returns.setdefault(victim, [])
+            rows = self._outbox.returns.setdefault(victim.name, [])
             rows.extend((task.key, task.attempt) for task in tasks)
             state.pending_steals_s[victim] = sum(task.function.group.expected_s for task in tasks)
             victim.recently_stolen_from = True
             self._transitions.refresh(victim)
-        self.steal_at = stealing.next_check(state, now)
+        self.steal_at = now + stealing.STEAL_INTERVAL_S
 
 
 def _addresses(dep: Task, attempt: int) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,8 @@ production does not run it.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+
 from futures_cluster.messages import SCATTERED_OPTIONS
 from futures_cluster.scheduler import placement
 from futures_cluster.scheduler.records import (
@@ -72,18 +74,18 @@ def _check_task(state: State, task: Task) -> None:
 
 
 def _check_dependencies(state: State) -> None:
-    pending_dependents: dict[Task, int] = {}
+    pending_dependents: Counter[Task] = Counter()
     for task in state.tasks.values():
         for dep in task.dependencies:
             assert state.tasks.get(dep.key) is dep, (task, "forgotten input", dep)
             assert dep.dependents is not None and task in dep.dependents, (task, dep)
             if task.state in UNFINISHED:
-                pending_dependents[dep] = pending_dependents.get(dep, 0) + 1
+                pending_dependents[dep] += 1
         for dependent in task.dependents or ():
             assert state.tasks.get(dependent.key) is dependent, (task, "forgotten dependent", dependent)
             assert task in dependent.dependencies, (task, dependent)
     for task in state.tasks.values():
-        expected = pending_dependents.get(task, 0)
+        expected = pending_dependents[task]
         assert task.pending_dependents == expected, (task, task.pending_dependents, expected)
 
 
@@ -98,11 +100,9 @@ def _check_counts(state: State) -> None:
 
 
 def _check_functions(state: State) -> None:
-    tasks: dict[str, int] = {}
-    for task in state.tasks.values():
-        tasks[task.function.id] = tasks.get(task.function.id, 0) + 1
+    tasks = Counter(task.function for task in state.tasks.values())
     for function in state.functions.values():
-        assert function.tasks == tasks.get(function.id, 0), function.id
+        assert function.tasks == tasks[function], function.id
         assert function.tasks or function.held_by, (function.id, "kept without a use")
 
 
@@ -155,7 +155,7 @@ def _check_queues(state: State) -> None:
     for task in queued:
         if task.requirements is None:
             continue
-        queue = state.constrained.queue(task.requirements)
+        queue = state.constrained.queues.get(task.requirements)
         assert queue is not None and queue.first() is not None, (task, "in no queue")
         for worker in state.workers.values():
             if placement.fits(worker, task, task.requirements):
@@ -165,20 +165,20 @@ def _check_queues(state: State) -> None:
         if first is not None and state.limits.are_free(queue.limits) and queue not in state.constrained.eligible:
             fitting = [worker for worker in queue.candidates if placement.fits(worker, first, queue.requirements)]
             assert not fitting, (first, "could run, and no event would start it", fitting)
-    if state.with_free_slot and state.ready:
+    if state.with_free_slot:
         ready = [task for task in queued if task.requirements is None]
         assert not ready, ("queued though a slot is free", ready[0])
 
 
 def _check_limits(state: State) -> None:
-    used: dict[str, float] = {}
+    used: defaultdict[str, float] = defaultdict(float)
     for worker in state.workers.values():
         for task in worker.assigned.values():
             for name, amount in task.options.limits:
-                used[name] = used.get(name, 0.0) + amount
+                used[name] += amount
     for name, limit in state.limits.by_name.items():
-        assert abs(limit.used - used.get(name, 0.0)) < 1e-6, (name, limit.used, used)
-        assert used.get(name, 0.0) <= limit.total + 1e-6, (name, "more than the limit")
+        assert abs(limit.used - used[name]) < 1e-6, (name, limit.used, used)
+        assert used[name] <= limit.total + 1e-6, (name, "more than the limit")
 
 
 # ---------------------------------------------------------------- data

@@ -38,15 +38,12 @@ class _Series:
     So a task that is like the one before it asks nothing of the machine's state but which worker is next.
     """
 
-    __slots__ = ("client", "depth", "flow", "function", "function_id", "known_by", "stats", "wanted_by")
+    __slots__ = ("client", "depth", "flow", "function", "wanted_by")
 
     def __init__(self, client: str, wanted_by: tuple[str, ...], function: Function, depth: int, flow: Flow) -> None:
         self.client = client
         self.wanted_by = wanted_by
         self.function = function
-        self.function_id = function.id
-        self.known_by = function.known_by
-        self.stats = function.group
         self.depth = depth
         self.flow = flow
 
@@ -109,7 +106,7 @@ class LoneTasks:
         series = self._series
         if (
             series is None
-            or function_id != series.function_id
+            or function_id != series.function.id
             or event.client != series.client
             or event.depth != series.depth
         ):
@@ -118,7 +115,7 @@ class LoneTasks:
                 return None
         state = self._state
         worker = next(iter(state.with_free_slot))
-        if worker.name not in series.known_by or dependencies or type(payload) is not bytes:
+        if worker.name not in series.function.known_by or dependencies or type(payload) is not bytes:
             return None
         if key in state.tasks or key in self.ended:
             return None
@@ -153,8 +150,9 @@ class LoneTasks:
         if attempt != row[1] or key != row[0] or payload is None or event.worker != worker.name:
             return None
         self.running = None
-        series.flow.catch_up_and_charge(series.stats.turn_s)  # as when it is committed
-        series.stats.measure(duration_s)
+        stats = series.function.group
+        series.flow.catch_up_and_charge(stats.turn_s)  # as when it is assigned
+        stats.measure(duration_s)
         state = self._state
         state.attempts = attempt
         state.accepting.move_to_end(worker)
@@ -191,7 +189,7 @@ class LoneTasks:
             (series, worker, row, since_s), self.running = self.running, None
             task = self._record(series, row)
             task.state = QUEUED
-            self._dispatch.commit_lone(task, worker, since_s)
+            self._dispatch.assign_lone(task, worker, since_s)
         self._series = None  # what follows may change what it knows
         self.is_settled = True
 

@@ -1,7 +1,7 @@
 """The scheduler: the one entry that changes its state.
 
 Covers: what each event does to tasks, workers and clients, and the commands that follow.
-Does not cover: how the state stays consistent (``transitions``), adding new tasks (``submissions``), committing tasks
+Does not cover: how the state stays consistent (``transitions``), adding new tasks (``submissions``), assigning tasks
 to workers (``dispatch``), where results are held and copied to (``replication``), attempts that end without a result
 (``reruns``), choosing workers (``placement``), what to take from busy ones (``stealing``), sending and timing
 (``services.scheduler.service``).
@@ -16,11 +16,11 @@ the last future goes -> released, as long as something made of it might have to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.messages import CANCELLED, FINISHED, Key, Message
+from futures_cluster.messages import CANCELLED, FINISHED, AttemptRow, Message
 from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.backoff import backoff_s
 from futures_cluster.scheduler.dispatch import Dispatch
@@ -71,30 +71,33 @@ class SchedulerMachine:
         self._seed = seed
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
             m.SubmitTasks: self._submissions.submit,
-            m.TasksFinished: self._on_tasks_finished,
-            m.TasksStarted: self._on_tasks_started,
             m.ReleaseKeys: self._on_release_keys,
             m.CancelTasks: self._on_cancel_tasks,
-            m.TasksReturned: self._on_tasks_returned,
             m.ReleaseFunctions: self._on_release_functions,
-            m.DataAdded: self._on_data_added,
-            m.ScatterData: self._on_scatter_data,
-            m.RetireWorkers: self._on_retire_workers,
-            m.ReportMissing: self._on_report_missing,
-            m.SlotsChanged: self._on_slots_changed,
+            m.ScatterData: self._copies.scatter,
+            m.RetireWorkers: self._copies.retire,
+            m.ReportMissing: self._copies.report_missing,
             m.WorkerConnected: self._on_worker_joined,
             m.WorkerGone: self._on_worker_lost,
-            m.WorkerRetiring: self._on_worker_retiring,
-            m.WorkerSilent: self._on_worker_silent,
             m.WorkersBroken: self._on_workers_broken,
             m.ClientJoined: self._on_client_joined,
-            m.ClientLeft: self._on_client_left,
+            m.ClientLeft: lambda event, now: self._forget_client(event.client),
             m.Tick: self._reruns.tick,
             m.DeclareLimits: lambda event, now: self.state.limits.declare(event.limits),
             m.AskShared: self._on_ask_shared,
             m.WithdrawShared: lambda event, now: self.shared.withdraw(event),
             m.SharedTaken: lambda event, now: self.shared.taken(event),
             m.WorkerReport: lambda event, now: None,  # for people only
+        }
+        # Events of workers, which are old news if the worker is not known; they get its record.
+        self._worker_handlers: dict[type[Message], Callable[[Worker, Any, float], None]] = {
+            m.TasksFinished: self._on_tasks_finished,
+            m.TasksStarted: self._on_tasks_started,
+            m.TasksReturned: self._on_tasks_returned,
+            m.DataAdded: self._copies.data_added,
+            m.SlotsChanged: self._on_slots_changed,
+            m.WorkerRetiring: self._on_worker_retiring,
+            m.WorkerSilent: self._on_worker_silent,
         }
 
     # ---------------------------------------------------------------- the entry
@@ -111,7 +114,11 @@ class SchedulerMachine:
         """
         if not self.lone.is_settled:
             self.lone.settle()
-        self._handlers[type(event)](event, now)
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event, now)
+        elif (worker := self.state.workers.get(event.worker)) is not None:  # type: ignore[attr-defined]
+            self._worker_handlers[type(event)](worker, event, now)
         if self._transitions.release_candidates:
             self._transitions.release_candidates_now()
         state = self.state
@@ -139,10 +146,10 @@ class SchedulerMachine:
         if event.client != SHARED:
             self.state.clients[event.client] = (event.client,)
 
-    def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
-        self._transitions.client_references.client_left(event.client, cancel=True)
-        self.shared.client_left(event.client)
-        self._repeats.client_left(event.client)
+    def _forget_client(self, name: str) -> None:
+        self._transitions.client_left(name, cancel=True)
+        self.shared.client_left(name)
+        self._repeats.client_left(name)
 
     def _on_ask_shared(self, event: m.AskShared, now: float) -> None:
         if event.client in self.state.clients:
@@ -173,7 +180,7 @@ class SchedulerMachine:
                 task.wanted_by = ()
                 self._transitions.release_candidates.append(task)
             else:
-                self._transitions.client_references.release(task, client)
+                self._transitions.drop_reference(task, client)
 
     def _on_cancel_tasks(self, event: m.CancelTasks, now: float) -> None:
         if self.state.refused:
@@ -182,11 +189,11 @@ class SchedulerMachine:
             task = self.state.tasks.get(key)
             if task is None or event.client not in task.wanted_by:
                 continue
-            alone = len(task.wanted_by) == 1 and not self._transitions.client_references.others_need(task, event.client)
+            alone = len(task.wanted_by) == 1 and not self._transitions.others_need(task, event.client)
             if alone and task.state in UNFINISHED:
                 self._cancel(task, event.force, event.client, now)
             else:
-                self._transitions.client_references.release(task, event.client)
+                self._transitions.drop_reference(task, event.client)
 
     def _cancel(self, task: Task, force: bool, client: str, now: float) -> None:
         """Cancel a task and what needs its result, and tell all clients but ``client``."""
@@ -216,29 +223,18 @@ class SchedulerMachine:
             if function is not None:
                 self._transitions.functions.release(function, event.client)
 
-    def _on_scatter_data(self, event: m.ScatterData, now: float) -> None:
-        self._copies.scatter(event)
-
-    def _on_report_missing(self, event: m.ReportMissing, now: float) -> None:
-        self._copies.report_missing(event)
-
     # ---------------------------------------------------------------- workers
 
     def _on_worker_joined(self, event: m.WorkerConnected, now: float) -> None:
         if event.worker in self.state.workers:  # it has lost its connection, and all it had
             self._on_worker_lost(m.WorkerGone(event.worker, cause="it joined again", unheard=True), now)
-        worker = Worker(
-            event.worker, event.address, event.slots, event.killable, event.resources, event.host, event.pid
-        )
+        worker = Worker(event)
         worker.last_progress_s = now
         self.state.event_log.append((now, "worker joined", event.worker))
         self._transitions.add_worker(worker)
         self.state.copies_due = bool(self.state.under_replicated)
 
-    def _on_slots_changed(self, event: m.SlotsChanged, now: float) -> None:
-        worker = self.state.workers.get(event.worker)
-        if worker is None:
-            return
+    def _on_slots_changed(self, worker: Worker, event: m.SlotsChanged, now: float) -> None:
         more = event.slots > worker.slots
         worker.slots = event.slots
         if more:
@@ -248,33 +244,26 @@ class SchedulerMachine:
                 self._dispatch.make_room(worker)
         self._transitions.refresh(worker)
 
-    def _on_data_added(self, event: m.DataAdded, now: float) -> None:
-        self._copies.data_added(event)
-
-    def _on_retire_workers(self, event: m.RetireWorkers, now: float) -> None:
-        self._copies.retire(event, now)
-
-    def _on_tasks_started(self, event: m.TasksStarted, now: float) -> None:
-        for key, attempt in event.runs:
+    def _attempts(self, worker: Worker, rows: list[AttemptRow]) -> Iterator[Task]:
+        """Yield the tasks of these attempts that the worker still has."""
+        for key, attempt in rows:
             task = self.state.tasks.get(key)
-            if task is None or task.attempt != attempt or task.state is not ASSIGNED or task.worker is None:
-                continue
-            if task.worker.name != event.worker:
-                continue
+            if task is not None and task.attempt == attempt and task.worker is worker:
+                yield task
+
+    def _on_tasks_started(self, worker: Worker, event: m.TasksStarted, now: float) -> None:
+        for task in self._attempts(worker, event.runs):
             task.started = True
             task.since_s = now
             for client in task.wanted_by:
-                self._outbox.running.setdefault(client, []).append(key)
+                self._outbox.running.setdefault(client, []).append(task.key)
             if task.options.timeout_s is not None:
                 self._transitions.set_deadline(now + task.options.timeout_s, task)
             if task.kill_if_started:
-                self._reruns.stop_worker(task.worker, f"{key} was cancelled while it ran", now)
+                self._reruns.stop_worker(worker, f"{task.key} was cancelled while it ran", now)
 
-    def _on_tasks_finished(self, event: m.TasksFinished, now: float) -> None:
+    def _on_tasks_finished(self, worker: Worker, event: m.TasksFinished, now: float) -> None:
         state = self.state
-        worker = state.workers.get(event.worker)
-        if worker is None:
-            return
         holders: tuple[tuple[str, str], ...]
         tasks, assigned, all_done = state.tasks, worker.assigned, self._outbox.done
         worker.last_progress_s = now
@@ -282,8 +271,8 @@ class SchedulerMachine:
         for key, attempt, payload, size_bytes, duration_s in event.finished:
             task = tasks.get(key)
             if task is None or task.attempt != attempt or task.worker is not worker:
-                if payload is None:  # the result of an old attempt stayed there
-                    self._drop_stray(worker, key, task)
+                if payload is None and (task is None or worker not in (task.holders or ())):
+                    self._outbox.drops.setdefault(worker.name, []).append(key)  # the result of an old attempt
                 continue
             del assigned[key]
             worker.occupancy_s -= task.expected_s
@@ -302,7 +291,6 @@ class SchedulerMachine:
                 if state.draining:
                     state.dirty_replicas[task] = None
                 holders = worker.only_holder
-                dependencies = task.dependencies
             else:
                 task.result = payload
                 task.has_result = True
@@ -310,9 +298,8 @@ class SchedulerMachine:
                     self._outbox.freed.append(task.payload)
                 task.payload = None  # never needed again
                 holders = ()
-                dependencies = task.dependencies
-            if dependencies:
-                self._transitions.inputs_used(task, dependencies, for_good=task.has_result)
+            if task.dependencies:
+                self._transitions.inputs_used(task)
             if task.cancel_requested:
                 task.cancel_requested = task.kill_if_started = False
                 self._transitions.release_candidates.append(task)
@@ -335,63 +322,44 @@ class SchedulerMachine:
             self._reruns.retry_or_fail(task, error, now, backoff_s(task.options, key, retry, self._seed))
         self._transitions.refresh(worker)
 
-    def _drop_stray(self, worker: Worker, key: Key, task: Task | None) -> None:
-        """Drop data of an old attempt, unless the worker holds that result rightly."""
-        if task is None or task.holders is None or worker not in task.holders:
-            self._outbox.drops.setdefault(worker, []).append(key)
-
-    def _on_tasks_returned(self, event: m.TasksReturned, now: float) -> None:
-        worker = self.state.workers.get(event.worker)
-        if worker is None:
-            return
+    def _on_tasks_returned(self, worker: Worker, event: m.TasksReturned, now: float) -> None:
         self.state.pending_steals_s.pop(worker, None)
-        for key, attempt in event.returned:
-            task = self.state.tasks.get(key)
-            if task is None or task.attempt != attempt or task.worker is not worker:
-                continue
+        for task in self._attempts(worker, event.returned):
             self._transitions.unassign(task, worker)
-            if self._transitions.is_given_up(task):
-                self._transitions.abandon(task)
-            else:
+            if not self._transitions.abandon_if_given_up(task):
                 self.state.moved += 1
                 self._transitions.start_waiting(task)
-        for key, attempt in event.refused:
-            task = self.state.tasks.get(key)
-            if task is None or task.attempt != attempt or task.worker is not worker:
-                continue
+        for task in self._attempts(worker, event.refused):
             task.retracting = False
             if task.kill_if_started:
-                self._reruns.stop_worker(worker, f"{key} was cancelled while it ran", now)
+                self._reruns.stop_worker(worker, f"{task.key} was cancelled while it ran", now)
         self._transitions.refresh(worker)
 
-    def _on_worker_retiring(self, event: m.WorkerRetiring, now: float) -> None:
-        worker = self.state.workers.get(event.worker)
-        if worker is not None and event.hands_over:
+    def _on_worker_retiring(self, worker: Worker, event: m.WorkerRetiring, now: float) -> None:
+        if event.hands_over:
             self._copies.retire(m.RetireWorkers([worker.name]), now)
-        elif worker is not None:
+        else:
             worker.keeps_place = True
             self._transitions.retire(worker)
             self._transitions.refresh(worker)
 
-    def _on_worker_silent(self, event: m.WorkerSilent, now: float) -> None:
+    def _on_worker_silent(self, worker: Worker, event: m.WorkerSilent, now: float) -> None:
         """Keep what a silent worker may run, and send the rest elsewhere.
 
         A timeout or force can still stop a task that is said to run; the worker itself answers nothing.
         """
-        worker = self.state.workers.get(event.worker)
-        if worker is None or worker.killing:
+        if worker.killing:
             return
         worker.silent = event.silent
         if event.silent:
             running = recovery.suspects(worker, None, unheard=True)
             begun = [worker.assigned[key] for key in running if not worker.assigned[key].started]
-            self._on_tasks_started(m.TasksStarted(worker.name, [(task.key, task.attempt) for task in begun]), now)
+            rows = [(task.key, task.attempt) for task in begun]
+            self._on_tasks_started(worker, m.TasksStarted(worker.name, rows), now)
             for task in [task for key, task in worker.assigned.items() if key not in running and task.options.rerun]:
                 self._transitions.ask_back(task, unwanted=task.cancel_requested)
                 self._transitions.unassign(task, worker)
-                if self._transitions.is_given_up(task):
-                    self._transitions.abandon(task)
-                else:
+                if not self._transitions.abandon_if_given_up(task):
                     self._transitions.start_waiting(task)
         self._transitions.refresh(worker)
 
@@ -404,15 +372,11 @@ class SchedulerMachine:
     def _on_worker_lost(self, event: m.WorkerGone, now: float) -> None:
         worker = self.state.workers.get(event.worker)
         if worker is None:  # it was stopped, or had nothing left; its own client may have come later
-            self._transitions.client_references.client_left(event.worker, cancel=True)
-            self.shared.client_left(event.worker)
-            self._repeats.client_left(event.worker)
+            self._forget_client(event.worker)
             return
         self.state.event_log.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing, event.unheard)
         unsure = event.unheard or event.executing is None
         self._transitions.remove_worker(worker)
         self._reruns.lose_tasks(worker, executed, not event.deliberate, event.cause, now, unsure)
-        self._transitions.client_references.client_left(worker.name, cancel=True)
-        self.shared.client_left(worker.name)
-        self._repeats.client_left(worker.name)
+        self._forget_client(worker.name)

@@ -7,48 +7,51 @@ Does not cover: deciding what is sent (``machine`` and those to whom it leaves p
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from futures_cluster import messages as m
-from futures_cluster.messages import AttemptRow, CopyRow, DoneRow, Key, Payload
-from futures_cluster.scheduler.records import Worker
+from futures_cluster.messages import AttemptRow, CopyRow, DoneRow, FunctionId, Key, Payload
 
 Command = m.ToWorker | m.ToClient | m.StopWorker | m.PayloadsFreed
 
 
 class Outbox:
-    """What the machine's parts want sent once the event has been dealt with."""
-
-    __slots__ = (
-        "copies",
-        "done",
-        "drops",
-        "forget",
-        "freed",
-        "recomputing",
-        "replies",
-        "returns",
-        "running",
-        "runs",
-        "stops",
-        "waiting",
-    )
+    """What the machine's parts want sent once the event has been dealt with; dicts are by the receiver's name."""
 
     def __init__(self) -> None:
-        self.runs: dict[Worker, m.RunTasks] = {}
-        self.done: dict[str, list[DoneRow]] = {}  # by client
-        self.running: dict[str, list[Key]] = {}  # by client
-        self.waiting: dict[str, list[Key]] = {}  # by client
-        self.recomputing: dict[str, list[Key]] = {}  # by client
-        self.copies: dict[Worker, list[CopyRow]] = {}
-        self.replies: dict[str, list[m.SharedReply]] = {}  # by client
-        self.drops: dict[Worker, list[Key]] = {}
-        self.returns: dict[Worker, list[AttemptRow]] = {}  # to give back
-        self.forget: dict[str, list[str]] = {}  # worker's name -> functions
         self.stops: list[m.StopWorker] = []
         self.freed: list[Payload] = []
+        self.replies: list[m.ToClient] = []
+        self.recomputing: dict[str, list[Key]] = {}
+        self.drops: dict[str, list[Key]] = {}
+        self.forget: dict[str, list[FunctionId]] = {}
+        self.returns: dict[str, list[AttemptRow]] = {}
+        self.runs: dict[str, m.RunTasks] = {}
+        self.copies: dict[str, list[CopyRow]] = {}
+        self.waiting: dict[str, list[Key]] = {}
+        self.running: dict[str, list[Key]] = {}
+        self.done: dict[str, list[DoneRow]] = {}
+        # In the order of sending: what is collected, the command, and the message that is made of a batch.
+        self._batches: tuple[tuple[dict[str, Any], type[m.ToWorker | m.ToClient], Callable[[Any], Any] | None], ...] = (
+            (self.recomputing, m.ToClient, m.TasksRecomputing),
+            (self.drops, m.ToWorker, m.DropData),
+            (self.forget, m.ToWorker, m.ForgetFunctions),
+            (self.returns, m.ToWorker, m.ReturnTasks),
+            (self.runs, m.ToWorker, None),
+            (self.copies, m.ToWorker, m.CopyData),
+            (self.waiting, m.ToClient, m.TasksWaiting),
+            (self.running, m.ToClient, m.TasksRunning),
+            (self.done, m.ToClient, m.TasksDone),
+        )
 
     def reply(self, client: str, reply: m.SharedReply) -> None:
         """Answer a client's request to a shared object."""
-        self.replies.setdefault(client, []).append(reply)
+        self.replies.append(m.ToClient(client, reply))
+
+    def refuse(self, client: str, key: Key, error: Payload) -> None:
+        """Answer a client with an error in the place of a result."""
+        self.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
 
     def collect(self) -> list[Command]:
         """Take out the commands.
@@ -62,43 +65,12 @@ class Outbox:
         if self.freed:
             commands.append(m.PayloadsFreed(self.freed))
             self.freed = []
-        if self.recomputing:
-            for c, keys in self.recomputing.items():
-                commands.append(m.ToClient(c, m.TasksRecomputing(keys)))
-            self.recomputing = {}
-        if self.drops:
-            for w, keys in self.drops.items():
-                commands.append(m.ToWorker(w.name, m.DropData(keys)))
-            self.drops = {}
-        if self.forget:
-            for name, ids in self.forget.items():
-                commands.append(m.ToWorker(name, m.ForgetFunctions(ids)))
-            self.forget = {}
-        if self.returns:
-            for w, runs in self.returns.items():
-                commands.append(m.ToWorker(w.name, m.ReturnTasks(runs)))
-            self.returns = {}
-        if self.runs:
-            for w, message in self.runs.items():
-                commands.append(m.ToWorker(w.name, message))
-            self.runs = {}
-        if self.copies:
-            for w, rows in self.copies.items():
-                commands.append(m.ToWorker(w.name, m.CopyData(rows)))
-            self.copies = {}
         if self.replies:  # before news of tasks: the client makes futures of the keys in them
-            commands.extend(m.ToClient(c, reply) for c, replies in self.replies.items() for reply in replies)
-            self.replies = {}
-        if self.waiting:
-            for c, keys in self.waiting.items():
-                commands.append(m.ToClient(c, m.TasksWaiting(keys)))
-            self.waiting = {}
-        if self.running:
-            for c, keys in self.running.items():
-                commands.append(m.ToClient(c, m.TasksRunning(keys)))
-            self.running = {}
-        if self.done:
-            for c, done in self.done.items():
-                commands.append(m.ToClient(c, m.TasksDone(done)))
-            self.done = {}
+            commands.extend(self.replies)
+            self.replies = []
+        for by_receiver, command, message in self._batches:
+            if by_receiver:
+                for receiver, batch in by_receiver.items():
+                    commands.append(command(receiver, batch if message is None else message(batch)))
+                by_receiver.clear()
         return commands

@@ -1,11 +1,11 @@
-"""Which worker gets a task, and how much is committed to a worker in advance.
+"""Which worker gets a task, and how much is assigned to a worker in advance.
 
 Covers: proposals, as pure functions of the state. Does not cover: carrying them out (``machine``).
 
 How much in advance: a worker needs enough work at hand to stay busy until the scheduler hears from it and
 answers. That takes well under a millisecond when the scheduler's process is idle, and several times the
-interpreter's switch interval (5 ms) when it is busy in Python. So tasks are committed until the expected
-work reaches ``PREFETCH_HORIZON_S``; a task that alone takes longer is committed only to a free slot, because whatever
+interpreter's switch interval (5 ms) when it is busy in Python. So tasks are assigned until the expected
+work reaches ``PREFETCH_HORIZON_S``; a task that alone takes longer is assigned only to a free slot, because whatever
 waits behind it could have gone elsewhere. Functions that were never measured count as long.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from itertools import chain, islice
 
-from futures_cluster.scheduler.queues.constrained import ConstrainedQueue
+from futures_cluster.scheduler.queues.constrained import ConstrainedQueue, could_meet
 from futures_cluster.scheduler.queues.limits import TOLERANCE
 from futures_cluster.scheduler.records import QUEUED, Requirements, Task, Worker
 from futures_cluster.scheduler.state import State
@@ -37,7 +37,7 @@ MAX_LOOKED_AT = 8
 
 
 def has_room(worker: Worker) -> bool:
-    """Return whether more may be committed to the worker."""
+    """Return whether more may be assigned to the worker."""
     if worker.retiring or worker.silent or worker.waits_for_place:
         return False
     count = len(worker.assigned)
@@ -70,7 +70,7 @@ def must_wait_for_place(worker: Worker) -> bool:
 
 
 def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
-    """Return whether a worker with that much committed may have more in advance.
+    """Return whether a worker with that much assigned may have more in advance.
 
     Lent slots do not count: the tasks that lent them wait for something that has to run first.
     """
@@ -224,18 +224,9 @@ def choose_to_empty(requirements: Requirements, state: State) -> Worker | None:
 
     It gets no more tasks until it is empty.
     """
-    resources, names, *_ = requirements
-    best: Worker | None = None
-    for worker in state.workers.values():
-        if (
-            worker.retiring
-            or worker.silent
-            or worker.exclusive_task is not None
-            or (names and worker.place not in names)
-        ):
-            continue
-        if any(worker.resources.get(name, 0.0) < amount for name, amount in resources):
-            continue
-        if best is None or worker.occupancy_s < best.occupancy_s:
-            best = worker
-    return best
+    able = [
+        worker
+        for worker in state.workers.values()
+        if could_meet(worker, requirements) and not worker.silent and worker.exclusive_task is None
+    ]
+    return min(able, key=lambda worker: worker.occupancy_s, default=None)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from futures_cluster.messages import DEFAULT_OPTIONS, Amounts, Key, Payload, TaskOptions, place_of
+from futures_cluster.messages import DEFAULT_OPTIONS, Amounts, Key, Payload, TaskOptions, WorkerConnected, place_of
 from futures_cluster.scheduler.queues.shares import UNKNOWN_TURN_S, Flow, Level
 
 TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "released", "forgotten"]
 
 WAITING: TaskStateName = "waiting"  # some inputs are not in memory yet
 QUEUED: TaskStateName = "queued"  # could run, no worker chosen
-ASSIGNED: TaskStateName = "assigned"  # committed to a worker, perhaps running
+ASSIGNED: TaskStateName = "assigned"  # a worker has it, and perhaps runs it
 MEMORY: TaskStateName = "memory"  # the result is held, by workers or (a small one) here
 FAILED: TaskStateName = "failed"  # the error is held here
 RELEASED: TaskStateName = "released"  # the result is gone; kept so that what was made of it can be made again
@@ -34,6 +34,8 @@ TRANSITIONS: dict[TaskStateName, tuple[TaskStateName, ...]] = {
     FORGOTTEN: (),
 }
 
+#: states of the tasks that the scheduler knows
+KNOWN_STATES = (WAITING, QUEUED, ASSIGNED, MEMORY, FAILED, RELEASED)
 #: states in which a task still has to run
 UNFINISHED = (WAITING, QUEUED, ASSIGNED)
 
@@ -160,7 +162,7 @@ class Task:
     fire_and_forget : bool
         Whether it runs even if no client or task wants it (a submitted task; not a task of a graph).
     attempt : int
-        The number of its last commitment to a worker; answers to an older one are dropped.
+        The number of its last assignment to a worker; answers to an older one are dropped.
     """
 
     __slots__ = (
@@ -220,7 +222,7 @@ class Task:
         self.worker: Worker | None = None  # while assigned
         self.attempt = 0
         self.expected_s = 0.0  # what it was counted with in the worker's occupancy
-        self.since_s = 0.0  # when it was committed, or started
+        self.since_s = 0.0  # when it was assigned, or started
         self.started = False  # this attempt was reported as started
         self.retracting = False  # the worker was asked to give it back
         self.cancel_requested = False  # cancelled while assigned: forgotten when the worker answers
@@ -250,7 +252,7 @@ class Task:
 
 
 class Worker:
-    """A worker, what is committed to it and what it holds."""
+    """A worker, what is assigned to it and what it holds."""
 
     __slots__ = (
         "address",
@@ -281,27 +283,18 @@ class Worker:
         "waits_for_place",
     )
 
-    def __init__(
-        self,
-        name: str,
-        address: str,
-        slots: int,
-        killable: bool,
-        resources: dict[str, float],
-        host: str,
-        pid: int,
-    ) -> None:
-        self.name = name
-        self.place = place_of(name)
-        self.address = address
-        self.only_holder = ((name, address),)  # sent for results with one holder, the usual case
-        self.slots = slots  # those included that tasks which wait for others have lent
-        self.own_slots = slots
-        self.killable = killable
-        self.resources = resources
-        self.free_resources = dict(resources)
-        self.host = host
-        self.pid = pid
+    def __init__(self, joined: WorkerConnected) -> None:
+        self.name = joined.worker
+        self.place = place_of(joined.worker)
+        self.address = joined.address
+        self.only_holder = ((joined.worker, joined.address),)  # sent for results with one holder, the usual case
+        self.slots = joined.slots  # those included that tasks which wait for others have lent
+        self.own_slots = joined.slots
+        self.killable = joined.killable
+        self.resources = joined.resources
+        self.free_resources = dict(joined.resources)
+        self.host = joined.host
+        self.pid = joined.pid
         self.assigned: dict[Key, Task] = {}  # oldest first
         self.occupancy_s = 0.0  # the expected seconds of work in ``assigned``
         self.data: dict[Key, Task] = {}  # results held
@@ -315,9 +308,8 @@ class Worker:
         self.keeps_place = False  # has run its maximum, and the one that takes its place waits for its last task
         self.waits_for_place = False  # gets nothing for that reason
         self.killing = False  # must stop at once; kept for the tasks which it may have started
-        self.recently_stolen_from = (
-            False  # gave work to idle workers; gets nothing in advance until it has finished something
-        )
+        # It gave work to idle workers, and gets nothing in advance until it has finished something.
+        self.recently_stolen_from = False
         self.last_progress_s = 0.0  # when it last finished something, or got work while it had none
 
     @property

@@ -25,10 +25,10 @@ def is_needed(task: Task) -> bool:
     return bool(task.wanted_by) or task.pending_dependents > 0
 
 
-def released_ancestors(tasks: list[Task]) -> list[Task]:
-    """Return the released tasks that must run before these can, inputs first."""
+def released_ancestors(task: Task) -> list[Task]:
+    """Return the released tasks that must run before this one can, inputs first."""
     order: dict[Task, None] = {}
-    stack = [(task, False) for task in reversed(tasks)]
+    stack = [(task, False)]
     seen: dict[Task, None] = {}
     while stack:
         task, expanded = stack.pop()
@@ -50,7 +50,7 @@ def suspects(worker: Worker, executing: list[str] | None, unheard: bool = False)
 
     Without knowledge of what it executed: those reported as started, else as many as it has slots. With ``unheard``
     those too which may have ended without a word: all that it got before what it executed, or as many as it has slots.
-    The others were committed to the worker, and had not begun.
+    The others were assigned to the worker, and had not begun.
     """
     assigned = worker.assigned
     first = list(assigned)[: worker.slots]

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
-from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.records import Task
-from futures_cluster.scheduler.state import State
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.transitions import Part, scheduler_error
 
 
 def duplicate(key: Key) -> Payload:
@@ -24,13 +21,8 @@ def duplicate(key: Key) -> Payload:
     return scheduler_error("DuplicateKey", text)
 
 
-class Repeats:
-    """Tells repetitions from collisions; a part of the machine."""
-
-    def __init__(self, change: Transitions) -> None:
-        self._transitions = change
-        self._state: State = change.state
-        self._outbox: Outbox = change.outbox
+class Repeats(Part):
+    """Tells repetitions from collisions."""
 
     def is_same(self, key: Key, call: str | None) -> bool:
         """Return whether a known key was submitted for this call before."""
@@ -40,7 +32,7 @@ class Repeats:
         """Fail the client's future of a key that belongs to another call."""
         error = self._state.refused[client, key] = duplicate(key)
         if is_wanted:
-            self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
+            self._outbox.refuse(client, key, error)
 
     def check_inputs(self, task: Task, client: str, inputs: Sequence[Key]) -> None:
         """Fail a task that has a refused future of its client among its inputs."""

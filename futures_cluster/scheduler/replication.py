@@ -24,8 +24,7 @@ from futures_cluster.messages import Key
 from futures_cluster.scheduler import records
 from futures_cluster.scheduler.records import MEMORY, Scattered, Task, Worker
 from futures_cluster.scheduler.repeats import Repeats
-from futures_cluster.scheduler.state import State
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.transitions import Part, Transitions, scheduler_error, unknown_result
 
 #: Asked of one worker at a time.
 MAX_BYTES = 64_000_000
@@ -53,18 +52,16 @@ def put_lost(key: Key) -> str:
     return f"the worker that {key!r} was scattered to is gone; scatter it again"
 
 
-class Copies:
+class Copies(Part):
     """Decides which worker copies which result; a part of the machine."""
 
-    def __init__(self, change: Transitions, repeats: Repeats) -> None:
-        self._transitions = change
+    def __init__(self, transitions: Transitions, repeats: Repeats) -> None:
+        super().__init__(transitions)
         self._repeats = repeats
-        self._state: State = change.state
-        self._outbox = change.outbox
 
     # ---------------------------------------------------------------- events
 
-    def scatter(self, event: m.ScatterData) -> None:
+    def scatter(self, event: m.ScatterData, now: float) -> None:
         """Record the data that a client has put onto workers."""
         state = self._state
         known = event.client in state.clients
@@ -80,7 +77,7 @@ class Copies:
                     self._repeats.refuse(event.client, key)
                 for worker in workers:
                     if worker not in (task.holders or ()):
-                        self._outbox.drops.setdefault(worker, []).append(key)
+                        self._outbox.drops.setdefault(worker.name, []).append(key)
                 continue
             if known:
                 task = self._add(key, size_bytes, event.client, event.replicas)
@@ -90,7 +87,7 @@ class Copies:
                 if task is not None and task.state is MEMORY and task.holders is not None:
                     self._transitions.hold(task, worker)
                 else:
-                    self._outbox.drops.setdefault(worker, []).append(key)
+                    self._outbox.drops.setdefault(worker.name, []).append(key)
 
     def _add(self, key: Key, size_bytes: int, client: str, replicas: int) -> Task:
         state = self._state
@@ -106,17 +103,14 @@ class Copies:
         state.scattered[task] = Scattered(max(1, replicas), client)
         return task
 
-    def data_added(self, event: m.DataAdded) -> None:
+    def data_added(self, worker: Worker, event: m.DataAdded, now: float) -> None:
         """Record the copies that a worker has."""
         state = self._state
-        worker = state.workers.get(event.worker)
-        if worker is None:
-            return
         state.bandwidth.measure(event.size_bytes, event.duration_s)
         for key in event.keys:
             task = state.tasks.get(key)
             if task is None or task.state is not MEMORY or task.holders is None:
-                self._outbox.drops.setdefault(worker, []).append(key)
+                self._outbox.drops.setdefault(worker.name, []).append(key)
                 continue
             self._transitions.end_copy(task, worker)
             if worker not in task.holders:
@@ -124,7 +118,7 @@ class Copies:
                 if (scattered := state.scattered.get(task)) is not None:
                     scattered.failed_fetches = 0
 
-    def report_missing(self, event: m.ReportMissing) -> None:
+    def report_missing(self, event: m.ReportMissing, now: float) -> None:
         """Look for other ways to a result that could not be fetched from a worker."""
         state = self._state
         reporter = state.workers.get(event.reporter)
@@ -132,31 +126,23 @@ class Copies:
             task = state.tasks.get(key)
             if task is None:
                 if event.reporter in state.clients:
-                    self._refuse(event.reporter, key, f"the result of {key!r} is no longer known")
+                    self._outbox.refuse(event.reporter, key, unknown_result(key))
                 continue
-            was_copy = False
-            if reporter is not None and task in reporter.copying:
-                was_copy = True
-                self._end_failed_copy(task, reporter)
+            was_copy = reporter is not None and task in reporter.copying
+            if reporter is not None and was_copy:
+                self._transitions.end_copy(task, reporter)
+                if (scattered := state.scattered.get(task)) is not None:
+                    scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
             holder = state.workers.get(name)
             has_answer = False
             if holder is not None and holder in (task.holders or ()):
                 has_answer = self._find_other_way(task, holder, event.reporter, was_copy)
             if not has_answer and (task.state is MEMORY or task.state is records.FAILED):
-                self._transitions.tell_done(
-                    task, tuple(client for client in task.wanted_by if client == event.reporter)
-                )
+                self._tell_only(task, event.reporter)
 
-    def _refuse(self, client: str, key: Key, text: str) -> None:
-        """Tell a client that it cannot have a result."""
-        row = (key, m.FAILED, scheduler_error("DataLost", text), 0, ())
-        self._outbox.done.setdefault(client, []).append(row)
-
-    def _end_failed_copy(self, task: Task, reporter: Worker) -> None:
-        """Take note that a worker could not copy a result."""
-        self._transitions.end_copy(task, reporter)
-        if (scattered := self._state.scattered.get(task)) is not None:
-            scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
+    def _tell_only(self, task: Task, client: str) -> None:
+        """Tell one client of a result, if it wants that."""
+        self._transitions.tell_done(task, tuple(name for name in task.wanted_by if name == client))
 
     def _find_other_way(self, task: Task, holder: Worker, reporter: str, was_copy: bool) -> bool:
         """Decide about a result that could not be fetched from its holder.
@@ -174,7 +160,7 @@ class Copies:
         if not was_copy and task not in self._state.copying:
             scattered.failed_fetches += 1
         # Nothing could make it again: ask the holder, which says whether it still has it.
-        self._outbox.copies.setdefault(holder, []).append((task.key, task.size_bytes, ()))
+        self._outbox.copies.setdefault(holder.name, []).append((task.key, task.size_bytes, ()))
         if scattered.failed_fetches == RELAYED_AFTER:
             self._relay(task, reporter)
         return scattered.failed_fetches > MAX_DOUBTS and self._cannot_get(task, holder, reporter)
@@ -182,7 +168,7 @@ class Copies:
     def _give_up(self, task: Task, worker: Worker) -> None:
         """Give up a holder that has lost the result, or cannot be reached."""
         self._transitions.unhold(task, worker)
-        self._outbox.drops.setdefault(worker, []).append(task.key)
+        self._outbox.drops.setdefault(worker.name, []).append(task.key)
         if not task.holders:
             self._transitions.lost_results([task])
 
@@ -216,7 +202,6 @@ class Copies:
         ]
         if not others or task in self._state.copying:
             return False
-        self._state.copying[task] = {}
         self._copy(task, min(others, key=_load))
         return True
 
@@ -226,11 +211,11 @@ class Copies:
             f"{reporter} could not get {task.key!r} from {worker.name} at {worker.address}, which has it: can these "
             "machines connect to each other?"
         )
+        error = scheduler_error("DataLost", text)
         here = self._state.workers.get(reporter)
         if here is None:
-            self._refuse(reporter, task.key, text)
+            self._outbox.refuse(reporter, task.key, error)
             return True
-        error = scheduler_error("DataLost", text)
         for dependent in list(task.dependents or ()):
             if dependent.worker is here:
                 self._transitions.fail(dependent, error)
@@ -298,9 +283,7 @@ class Copies:
     def _tell(self, task: Task, scattered: Scattered) -> None:
         """Tell the client that there are enough copies, or as many as there can be."""
         if scattered.unacknowledged_client is not None:
-            self._transitions.tell_done(
-                task, tuple(name for name in task.wanted_by if name == scattered.unacknowledged_client)
-            )
+            self._tell_only(task, scattered.unacknowledged_client)
             scattered.unacknowledged_client = None  # also if it no longer waits for the message
 
     def _ask(self) -> None:
@@ -347,14 +330,14 @@ class Copies:
 
     def _copy(self, task: Task, worker: Worker) -> None:
         state = self._state
-        state.copying[task][worker] = None
+        state.copying.setdefault(task, {})[worker] = None
         worker.copying[task] = None
         worker.copying_bytes += task.size_bytes
         holders = list(task.holders or ())
         first = state.attempts % len(holders)  # so that not all ask the same one
         holders = (holders[first:] + holders[:first])[:MAX_ADDRESSES]
         row = (task.key, task.size_bytes, tuple((holder.name, holder.address) for holder in holders))
-        self._outbox.copies.setdefault(worker, []).append(row)
+        self._outbox.copies.setdefault(worker.name, []).append(row)
 
     def _end(self, worker: Worker) -> None:
         """End a retired worker that holds nothing that is needed."""

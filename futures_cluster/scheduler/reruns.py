@@ -19,21 +19,11 @@ import heapq
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler import recovery
-from futures_cluster.scheduler.records import ASSIGNED, MAX_DEATHS_BESIDE_OTHERS, Task, Worker
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.records import MAX_DEATHS_BESIDE_OTHERS, Task, Worker
+from futures_cluster.scheduler.transitions import Part, scheduler_error
 
 #: The pause before a task runs alone: what was wrong with the workers may be over by then.
 PAUSE_S = 0.5
-
-
-def _note_loss(task: Task, worker: Worker, cause: str) -> None:
-    """Note that the task was running when its worker was lost."""
-    task.losses = (*task.losses, f"on {worker.name}: {cause}")
-
-
-def _is_last(task: Task) -> bool:
-    """Return whether the task must not run again."""
-    return len(task.losses) >= recovery.MAX_DEATHS
 
 
 def _error_of_last(task: Task) -> Payload:
@@ -43,33 +33,17 @@ def _error_of_last(task: Task) -> Payload:
     return scheduler_error("WorkerDied", text + "\n".join(lines))
 
 
-def _error_of_only_run(task: Task, cause: str) -> Payload:
-    """Make the error of a task that must not run twice."""
-    text = f"the worker that ran {task.key!r} died (it was submitted with rerun=False): {cause}"
-    return scheduler_error("WorkerDied", text)
-
-
-def _pause_after_loss_s(task: Task) -> float:
-    """Return how long a task pauses that has lost a worker."""
-    return PAUSE_S if len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS else 0.0
-
-
-class Reruns:
-    """Ends attempts that brought no result; a part of the machine."""
-
-    def __init__(self, change: Transitions) -> None:
-        self._transitions = change
-        self._state = change.state
-        self._outbox = change.outbox
+class Reruns(Part):
+    """Ends attempts that brought no result."""
 
     def retry_or_fail(self, task: Task, error: Payload, now: float, pause_s: float = 0.0) -> None:
         """Run a task again whose attempt has failed, if it has retries left.
 
         It waits for the pause before.
         """
-        if self._transitions.is_given_up(task):
-            self._transitions.abandon(task)
-        elif task.retries_left > 0:
+        if self._transitions.abandon_if_given_up(task):
+            return
+        if task.retries_left > 0:
             task.retries_left -= 1
             self._run_again(task, now, pause_s)
         else:
@@ -115,18 +89,19 @@ class Reruns:
             if doubtful and worker.killing and worker.name in self._state.workers:
                 continue
             self._transitions.unassign(task, worker)
-            if self._transitions.is_given_up(task):
-                self._transitions.abandon(task)
+            if self._transitions.abandon_if_given_up(task):
                 continue
             is_counted = blame and task.key in executed
             if is_counted:
-                _note_loss(task, worker, cause)
+                task.losses = (*task.losses, f"on {worker.name}: {cause}")
             if started and not task.options.rerun:
-                self._transitions.fail(task, _error_of_only_run(task, cause))
-            elif _is_last(task):
+                text = f"the worker that ran {task.key!r} died (it was submitted with rerun=False): {cause}"
+                self._transitions.fail(task, scheduler_error("WorkerDied", text))
+            elif len(task.losses) >= recovery.MAX_DEATHS:
                 self._transitions.fail(task, _error_of_last(task))
             else:
-                self._run_again(task, now, _pause_after_loss_s(task) if is_counted else 0.0, started)
+                pauses = is_counted and len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS
+                self._run_again(task, now, PAUSE_S if pauses else 0.0, started)
         self._transitions.lost_results(orphans)
 
     def tick(self, event: m.Tick, now: float) -> None:
@@ -141,9 +116,9 @@ class Reruns:
                 if self._state.paused[task] <= now:  # else it is the deadline of the attempt that has ended
                     self._resume(task)
                 continue
-            if task.state is not ASSIGNED or task.worker is None:
-                continue
             worker = task.worker
+            if worker is None:
+                continue
             text = f"{key} ran longer than its timeout of {task.options.timeout_s} s"
             self._transitions.unassign(task, worker)
             if worker.killable:

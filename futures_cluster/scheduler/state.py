@@ -9,6 +9,8 @@ decisions.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from futures_cluster.messages import Key, Payload
@@ -47,9 +49,7 @@ class State:
         self.calls: dict[Key, str] = {}  # what a key stands for that may be submitted again
         self.refused: dict[tuple[str, Key], Payload] = {}  # (client, key) of failed futures whose key is another's
         self.held: dict[Key, int] = {}  # keys in shared objects, and how often
-        self.queued_by_location: dict[
-            Worker, deque[Task]
-        ] = {}  # queued tasks by the worker that holds most of their inputs
+        self.queued_by_location: dict[Worker, deque[Task]] = {}  # by the worker that holds most of their inputs
         self.co_assigned: dict[Worker, deque[Task]] = {}  # queued tasks without inputs, by the worker for them
         self.shares = FairShares()  # of the clients, where several have tasks of one level
         self.ready = FairQueue()  # tasks that any worker may run
@@ -61,13 +61,11 @@ class State:
         # Ordered dicts give their first in constant time, also after thousands went from their front.
         self.accepting: OrderedDict[Worker, None] = OrderedDict()  # workers with room
         self.with_free_slot: OrderedDict[Worker, None] = OrderedDict()  # workers with a free slot
-        self.saturated: dict[Worker, None] = {}  # workers with more committed than slots
+        self.saturated: dict[Worker, None] = {}  # workers with more assigned than slots
         self.places: dict[str, list[Worker]] = {}  # the workers of each place, oldest first; usually one
         self.bandwidth = Bandwidth()
         self.scattered: dict[Task, Scattered] = {}
-        self.dirty_replicas: dict[
-            Task, None
-        ] = {}  # results whose holders have changed in a way that may call for copies
+        self.dirty_replicas: dict[Task, None] = {}  # results whose holders have changed, so that they may lack copies
         self.under_replicated: dict[Task, None] = {}  # results of which copies are to be asked for
         self.copying: dict[Task, dict[Worker, None]] = {}  # results of which copies were asked for, and of whom
         self.copies_due = False  # a worker may now be able to make copies that are lacking
@@ -76,10 +74,15 @@ class State:
         self.deadlines: list[tuple[float, Key, int]] = []  # a heap of (time, key, attempt)
         self.broken: Payload = None  # the error of every task, once no worker can start
         self.serial = 0  # of the newest task
-        self.attempts = 0  # commitments so far; each has a number of its own, also if a key comes back
+        self.attempts = 0  # assignments so far; each has a number of its own, also if a key comes back
         self.pending_steals_s: dict[Worker, float] = {}  # seconds of work asked back for idle workers, not yet answered
-        self.moved = 0  # commitments that were taken back for another worker
+        self.moved = 0  # assignments that were taken back for another worker
         self.event_log: deque[tuple[Any, ...]] = deque(maxlen=1000)  # the last rare events, for people
+
+    def running(self) -> Iterator[Task]:
+        """Yield the tasks that have slots: a worker's oldest."""
+        for worker in self.workers.values():
+            yield from islice(worker.assigned.values(), worker.slots)
 
     @property
     def unfinished(self) -> int:

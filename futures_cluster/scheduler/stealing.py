@@ -1,9 +1,9 @@
 """What idle workers should take over from busy ones.
 
-Covers: a proposal of which commitments to ask back. Does not cover: asking (``dispatch``), or the worker's answer: it
+Covers: a proposal of which assignments to ask back. Does not cover: asking (``dispatch``), or the worker's answer: it
 returns only what it has not started, so nothing ever runs twice because of stealing.
 
-A worker is robbed when it has more committed than it can run at once, and either its queue is long or it has not
+A worker is robbed when it has more assigned than it can run at once, and either its queue is long or it has not
 finished anything for a while: the guess that its tasks are short was wrong. No more is taken than the idle workers
 can do in ``WANTED_S``, and only some workers are looked at each time, in turn: a look costs time in proportion to the
 free slots and not to the size of the cluster.
@@ -34,7 +34,7 @@ MAX_FREE_COUNTED = 100
 
 
 def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
-    """Return commitments to ask back, by worker.
+    """Return assignments to ask back, by worker.
 
     The newest half of what waits there for a slot, all if it is stuck. Every worker that was looked at is listed,
     those without anything to take with an empty list. Only makes sense while some worker has a free slot.
@@ -58,7 +58,7 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
 
 
 def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
-    """Return the newest commitments of a worker that wait for a slot.
+    """Return the newest assignments of a worker that wait for a slot.
 
     Moving inputs must take less time than waiting. How long a worker will stay stuck is not known: the guess that it
     takes as long again as it has taken costs at most twice the best one.
@@ -87,7 +87,7 @@ def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
 def _backlog_s(victim: Worker) -> float:
     """Return seconds until a slot will probably be free, by what is known now.
 
-    The first of many tasks to end are the short ones, so what was committed early was expected to take less.
+    The first of many tasks to end are the short ones, so what was assigned early was expected to take less.
     """
     newest = next(reversed(victim.assigned.values()))
     grown = newest.function.group.expected_s / newest.expected_s if newest.expected_s else 1.0
@@ -96,12 +96,5 @@ def _backlog_s(victim: Worker) -> float:
 
 def _moving_s(task: Task, victim: Worker, bytes_s: float) -> float:
     """Return what it costs to move the inputs that only the victim has."""
-    alone = [dep for dep in task.dependencies if dep.holders and len(dep.holders) == 1]
-    return moving_s(sum(dep.size_bytes for dep in alone if dep.holders and victim in dep.holders), bytes_s)
-
-
-def next_check(state: State, now: float) -> float | None:
-    """Return when ``propose`` may propose more than now, or None for never."""
-    if not (state.with_free_slot and state.saturated):
-        return None
-    return now + STEAL_INTERVAL_S
+    alone = {victim: None}
+    return moving_s(sum(dep.size_bytes for dep in task.dependencies if dep.holders == alone), bytes_s)

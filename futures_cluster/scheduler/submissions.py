@@ -15,16 +15,14 @@ from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.records import QUEUED, WAITING, Task
 from futures_cluster.scheduler.repeats import Repeats
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.transitions import Part, Transitions, scheduler_error, unknown_result
 
 
-class Submissions:
-    """Adds tasks to the state; a part of the machine."""
+class Submissions(Part):
+    """Adds tasks to the state."""
 
-    def __init__(self, change: Transitions, dispatch: Dispatch, repeats: Repeats) -> None:
-        self._transitions = change
-        self._state = change.state
-        self._outbox = change.outbox
+    def __init__(self, transitions: Transitions, dispatch: Dispatch, repeats: Repeats) -> None:
+        super().__init__(transitions)
         self._dispatch = dispatch
         self._repeats = repeats
 
@@ -42,8 +40,8 @@ class Submissions:
         if options is not m.DEFAULT_OPTIONS and options == m.DEFAULT_OPTIONS:
             options = m.DEFAULT_OPTIONS  # looked for by identity
         flow = state.shares.flow(client, (-options.priority, -event.depth))
-        detached = event.wanted is None
-        wanted = None if detached else dict.fromkeys(event.wanted or ())
+        wanted = None if event.wanted is None else dict.fromkeys(event.wanted)
+        detached = wanted is None
         serial = state.serial
         plain = options is m.DEFAULT_OPTIONS or not (options.resources or options.workers or options.limits)
         apart: dict[Key, m.TaskOptions] = dict(event.option_overrides) if event.option_overrides else {}
@@ -52,8 +50,8 @@ class Submissions:
         choosy: list[Task] = []  # could run at once, on some workers
         added: list[tuple[Task, Sequence[Key]]] = []
         for key, function_id, payload, dependencies in event.tasks:
+            is_wanted = wanted is None or key in wanted
             if key in tasks:
-                is_wanted = wanted is None or key in wanted
                 if function_id and not self._repeats.is_same(key, calls.get(key)):
                     self._repeats.refuse(client, key, is_wanted)
                 elif is_wanted:
@@ -63,21 +61,11 @@ class Submissions:
                 continue
             function = functions.get(function_id)
             if function is None:  # a key that came by its name, and is no longer known
-                error = scheduler_error("DataLost", f"the result of {key!r} is no longer known")
-                self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
+                self._outbox.refuse(client, key, unknown_result(key))
                 continue
             serial += 1
             function.tasks += 1
-            task = Task(
-                key,
-                function,
-                payload,
-                options,
-                flow,
-                serial,
-                wanted_by if detached or key in wanted else (),  # type: ignore[operator]
-                detached,
-            )
+            task = Task(key, function, payload, options, flow, serial, wanted_by if is_wanted else (), detached)
             tasks[key] = task
             if calls and key in calls:
                 state.calls[key] = calls[key]
@@ -104,16 +92,17 @@ class Submissions:
             forward = self._transitions.link(task, dependencies) or forward
             if state.refused:
                 self._repeats.check_inputs(task, client, dependencies)
+        linked = [task for task, _ in added]
         if forward:
-            for task in recovery.in_cycles([task for task, _ in added]):
+            for task in recovery.in_cycles(linked):
                 text = f"task {task.key!r} is part of a dependency cycle"
                 self._transitions.fail(task, scheduler_error("ProtocolError", text))
         if not plain or apart:
-            self._transitions.refuse_limits([*choosy, *[task for task, _ in added]])
-        for task, _ in added:
+            self._transitions.refuse_limits([*choosy, *linked])
+        for task in linked:
             if task.state is WAITING:
                 self._transitions.start_waiting(task)
         if not detached:
             self._dispatch.spread(fresh)
-            self._transitions.release_candidates.extend(task for task in (*fresh, *choosy) if not task.wanted_by)
-            self._transitions.release_candidates.extend(task for task, _ in added if not task.wanted_by)
+            unwanted = [task for task in (*fresh, *choosy, *linked) if not task.wanted_by]
+            self._transitions.release_candidates.extend(unwanted)

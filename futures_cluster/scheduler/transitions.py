@@ -1,7 +1,7 @@
 """The changes of a task's state, each of which leaves everything that hangs together consistent.
 
 Covers: counters, queues, links between tasks, messages to clients when a task ends, and freeing unneeded results.
-Does not cover: what a worker has (``worker_transitions``), which event leads to which change (``machine``), committing
+Does not cover: what a worker has (``worker_transitions``), which event leads to which change (``machine``), assigning
 (``dispatch``).
 
 Only ``machine`` and its parts call these. Freeing is done last: each method that takes away a need puts the
@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import FINISHED, Key, Payload
@@ -37,6 +36,11 @@ from futures_cluster.scheduler.worker_transitions import WorkerTransitions
 def scheduler_error(kind: str, text: str) -> Payload:
     """Return an error of the scheduler, of the class ``kind`` at the client."""
     return {"kind": kind, "text": text}
+
+
+def unknown_result(key: Key) -> Payload:
+    """Return the error of a result whose task was forgotten."""
+    return scheduler_error("DataLost", f"the result of {key!r} is no longer known")
 
 
 SCATTERED_ADVICE = (
@@ -85,7 +89,10 @@ class Transitions(WorkerTransitions):
             else:
                 dependencies[dep] = None
         task.dependencies = tuple(dependencies)
+        is_forward = False
         for dep in dependencies:
+            if dep.serial >= task.serial:
+                is_forward = True
             if dep.dependents is None:
                 dep.dependents = {}
             dep.dependents[task] = None
@@ -94,11 +101,7 @@ class Transitions(WorkerTransitions):
         if unknown is not None:
             text = f"the input {unknown!r} of {task.key!r} is no longer known"
             self.fail(task, scheduler_error("DataLost", text))
-        serial = task.serial
-        for dep in dependencies:  # noqa: SIM110, a generator would take twice the time
-            if dep.serial >= serial:
-                return True
-        return False
+        return is_forward
 
     def start_waiting(self, task: Task) -> None:
         """Decide what an unfinished, unassigned task waits for."""
@@ -117,7 +120,7 @@ class Transitions(WorkerTransitions):
             missing += 1
             released = released or state is RELEASED
         task.unmet_inputs = missing
-        revived = recovery.released_ancestors([task]) if released else []
+        revived = recovery.released_ancestors(task) if released else []
         if missing:
             self.set_state(task, WAITING)
         else:
@@ -190,9 +193,10 @@ class Transitions(WorkerTransitions):
                 if not dependent.unmet_inputs:
                     self.make_ready(dependent)
 
-    def inputs_used(self, task: Task, dependencies: tuple[Task, ...], for_good: bool) -> None:
-        """Release the inputs of a task that has run; with ``for_good``, forget them."""
-        for dep in dependencies:
+    def inputs_used(self, task: Task) -> None:
+        """Release the inputs of a task that has run, for good if it never runs again."""
+        for_good = task.has_result
+        for dep in task.dependencies:
             dep.pending_dependents -= 1
             if for_good and dep.dependents is not None:
                 dep.dependents.pop(task, None)
@@ -200,6 +204,16 @@ class Transitions(WorkerTransitions):
                 self.release_candidates.append(dep)
         if for_good:
             task.dependencies = ()
+
+    def _forget_inputs(self, task: Task, has_run: bool) -> None:
+        """Release the inputs of a task that will not run, or not again."""
+        for dep in task.dependencies:
+            if not has_run:
+                dep.pending_dependents -= 1
+            if dep.dependents is not None:
+                dep.dependents.pop(task, None)
+            self.release_candidates.append(dep)
+        task.dependencies = ()
 
     def fail(self, task: Task, error: Payload) -> None:
         """Fail the task, and all that wait for its result, with this error."""
@@ -216,26 +230,16 @@ class Transitions(WorkerTransitions):
             victim.result = error
             self.free_payload(victim)
             dependents = [d for d in victim.dependents or () if d.state in UNFINISHED]
-            if had_finished:
-                for dep in victim.dependencies:
-                    if dep.dependents is not None:
-                        dep.dependents.pop(victim, None)
-                    self.release_candidates.append(dep)
-                victim.dependencies = ()
-            else:
-                self.inputs_used(victim, victim.dependencies, for_good=True)
+            self._forget_inputs(victim, has_run=had_finished)
             self.tell_done(victim, victim.wanted_by)
             self.release_candidates.append(victim)
             stack.extend(dependents)
 
     def tell_done(self, task: Task, clients: tuple[str, ...]) -> None:
-        if task.state is records.FAILED:
-            row: tuple[Any, ...] = (task.key, m.FAILED, task.result, 0, ())
-        elif task.has_result:
-            row = (task.key, FINISHED, task.result, task.size_bytes, ())
-        else:
-            holders = tuple((w.name, w.address) for w in task.holders or ())
-            row = (task.key, FINISHED, None, task.size_bytes, holders)
+        has_failed = task.state is records.FAILED
+        holders = tuple((worker.name, worker.address) for worker in task.holders or ())
+        size_bytes = 0 if has_failed else task.size_bytes
+        row = (task.key, m.FAILED if has_failed else FINISHED, task.result, size_bytes, holders)
         if task.options is m.SCATTERED_OPTIONS and self.state.scattered[task].unacknowledged_client in clients:
             self.state.scattered[task].unacknowledged_client = None
         for client in clients:
@@ -299,7 +303,7 @@ class Transitions(WorkerTransitions):
         for worker in task.holders or ():
             worker.data.pop(task.key, None)
             worker.held_bytes -= task.size_bytes
-            self.outbox.drops.setdefault(worker, []).append(task.key)
+            self.outbox.drops.setdefault(worker.name, []).append(task.key)
             if worker.retiring:
                 if worker in state.draining:
                     state.draining[worker].pop(task, None)
@@ -308,14 +312,22 @@ class Transitions(WorkerTransitions):
         if state.copying or state.under_replicated:
             self.end_copies(task)
 
-    def is_given_up(self, task: Task) -> bool:
-        """Return whether a task was cancelled while assigned, and is not needed again.
+    def abandon_if_given_up(self, task: Task) -> bool:
+        """Give up a task that was cancelled while assigned, unless it is needed again.
 
         What it was cancelled with may have become needed again, and with it the task.
+
+        Returns
+        -------
+        bool
+            Whether that was so.
         """
         if task.cancel_requested and recovery.is_needed(task):
             task.cancel_requested = task.kill_if_started = False
-        return task.cancel_requested
+        if task.cancel_requested:
+            self.abandon(task)
+            return True
+        return False
 
     def abandon(self, task: Task) -> None:
         """Drop an unfinished task without a user, or all but its record."""
@@ -340,13 +352,7 @@ class Transitions(WorkerTransitions):
         if self.state.unreachable_count:
             self.state.unreachable_count.pop(task, None)
             self.state.recompute_on.pop(task, None)
-        for dep in task.dependencies:
-            if dep.dependents is not None:
-                dep.dependents.pop(task, None)
-            if unfinished:
-                dep.pending_dependents -= 1
-            self.release_candidates.append(dep)
-        task.dependencies = ()
+        self._forget_inputs(task, has_run=not unfinished)
         if task.options is m.SCATTERED_OPTIONS:
             del self.state.scattered[task]
         self.free_payload(task)
@@ -356,3 +362,12 @@ class Transitions(WorkerTransitions):
         if type(task.payload) is tuple:  # in shared memory, perhaps
             self.outbox.freed.append(task.payload)
         task.payload = None
+
+
+class Part:
+    """Base of the parts of the machine."""
+
+    def __init__(self, transitions: Transitions) -> None:
+        self._transitions = transitions
+        self._state = transitions.state
+        self._outbox = transitions.outbox

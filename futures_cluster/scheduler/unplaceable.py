@@ -51,7 +51,7 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
     queues = [
         (queue.requirements, queue.tasks)
         for queue in state.constrained.queues.values()
-        if len(queue.tasks) and not possible(queue.requirements, active)
+        if queue.tasks.count and not possible(queue.requirements, active)
     ]
     if not active:
         queues.insert(0, (_NOTHING, state.ready))
@@ -68,14 +68,8 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
         if row is not None:
             row["count"] += len(keys)
         elif keys and len(found) < MAX_ROWS:
-            found[resources, names] = {
-                "count": len(keys),
-                "key": keys[0],
-                "resources": dict(resources),
-                "workers": list(names),
-                "want": _want(requirements),
-                "why": _why(state, active, requirements),
-            }
+            why = _why(state, active, requirements)
+            found[resources, names] = _row(keys, dict(resources), list(names), _want(requirements), why)
     return list(found.values())
 
 
@@ -104,32 +98,31 @@ def unanswered(state: State, client: str, silent_s: dict[str, float]) -> list[di
     for name, worker in workers.items():
         keys = [task.key for task in worker.assigned.values() if any(other in clients for other in task.wanted_by)]
         keys += queued
-        rows.append(
-            {
-                "count": len(keys),
-                "key": keys[0] if keys else "",
-                "resources": {},
-                "workers": [name],
-                "want": f"the worker {name}",
-                "why": f"it has said nothing for {silent_s[name]:.0f} s",
-                "silent": name,
-            }
-        )
+        why = f"it has said nothing for {silent_s[name]:.0f} s"
+        rows.append({**_row(keys, {}, [name], f"the worker {name}", why), "silent": name})
     return rows
+
+
+def _row(keys: list[str], resources: dict[str, float], workers: list[str], want: str, why: str) -> dict[str, Any]:
+    return {
+        "count": len(keys),
+        "key": keys[0] if keys else "",
+        "resources": resources,
+        "workers": workers,
+        "want": want,
+        "why": why,
+    }
 
 
 def _acting_for(state: State, client: str) -> dict[str, None]:
     """Return a client and the workers that run its tasks."""
     clients = {client: None}
-    more = True
-    while more:
-        more = False
+    before = 0
+    while len(clients) > before:
+        before = len(clients)
         for worker in state.workers.values():
-            if worker.name not in clients and any(
-                name in clients for task in worker.assigned.values() for name in task.wanted_by
-            ):
+            if any(name in clients for task in worker.assigned.values() for name in task.wanted_by):
                 clients[worker.name] = None
-                more = True
     return clients
 
 

@@ -10,31 +10,11 @@ from __future__ import annotations
 from futures_cluster import messages as m
 from futures_cluster.scheduler import placement
 from futures_cluster.scheduler.client_references import ClientReferences
-from futures_cluster.scheduler.functions import Functions
-from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.records import Task, Worker
-from futures_cluster.scheduler.state import State
 
 
-class WorkerTransitions:
-    """The part of ``Transitions`` about workers.
-
-    Attributes
-    ----------
-    release_candidates : list of Task
-        Tasks to look at again: a client or a task that needed them may be gone.
-    functions : Functions
-        What tasks call.
-    client_references : ClientReferences
-        Which clients want which tasks.
-    """
-
-    def __init__(self, state: State, outbox: Outbox) -> None:
-        self.state = state
-        self.outbox = outbox
-        self.release_candidates: list[Task] = []
-        self.functions = Functions(state, outbox)
-        self.client_references = ClientReferences(state, self.functions, self.release_candidates)
+class WorkerTransitions(ClientReferences):
+    """The part of ``Transitions`` about workers."""
 
     # ---------------------------------------------------------------- its tasks
 
@@ -61,7 +41,7 @@ class WorkerTransitions:
         task.cancel_requested = unwanted
         if not task.retracting and task.worker is not None and task.worker.name in self.state.workers:
             task.retracting = True
-            self.outbox.returns.setdefault(task.worker, []).append((task.key, task.attempt))
+            self.outbox.returns.setdefault(task.worker.name, []).append((task.key, task.attempt))
 
     def end_reservation(self, task: Task) -> None:
         """Release the worker that was being emptied for the task."""
@@ -75,9 +55,7 @@ class WorkerTransitions:
     def hold(self, task: Task, worker: Worker) -> None:
         """Record one more holder of the result."""
         state = self.state
-        if task.holders is None:
-            task.holders = {}
-        if worker not in task.holders:
+        if task.holders is not None and worker not in task.holders:
             task.holders[worker] = None
             worker.data[task.key] = task
             worker.held_bytes += task.size_bytes
@@ -114,7 +92,7 @@ class WorkerTransitions:
         self.state.under_replicated.pop(task, None)
         for worker in list(self.state.copying.get(task, ())):
             self.end_copy(task, worker)
-            self.outbox.drops.setdefault(worker, []).append(task.key)
+            self.outbox.drops.setdefault(worker.name, []).append(task.key)
 
     # ---------------------------------------------------------------- its place in the lists
 
@@ -185,7 +163,7 @@ class WorkerTransitions:
         if not worker.killing:
             self.outbox.stops.append(m.StopWorker(worker.name, reason=reason))
         self.remove_worker(worker)
-        self.client_references.client_left(worker.name, cancel=worker.killing)
+        self.client_left(worker.name, cancel=worker.killing)
 
     def remove_worker(self, worker: Worker) -> None:
         state = self.state

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from importlib import resources
 from typing import Any, Protocol
@@ -54,8 +54,8 @@ API = {
 class Source(Protocol):
     """Where the answers come from; called on the page's own thread."""
 
-    def viewer(self, look: Any) -> AbstractContextManager[None]:
-        """Let workers report as long as the block runs."""
+    def viewer(self, worker: str = "") -> AbstractContextManager[None]:
+        """Let workers report as long as the block runs, this one in detail."""
 
     async def refresh(self, worker: str = "") -> None:
         """Ask workers again, if there are no viewers."""
@@ -116,17 +116,12 @@ class Api:
 
     Parameters
     ----------
-    make_look : callable
-        ``make_look(worker)``: what ``Source.viewer`` takes.
     clock : callable
         Seconds on a monotonic clock.
     """
 
-    def __init__(
-        self, source: Source, make_look: Callable[[str], Any], clock: Callable[[], float] = clocks.monotonic
-    ) -> None:
+    def __init__(self, source: Source, clock: Callable[[], float] = clocks.monotonic) -> None:
         self._source = source
-        self._make_look = make_look
         self._files: dict[str, bytes] = {}
         self._kept = ThrottledCache(clock)
         self._answers: dict[str, Callable[[HttpRequest], Awaitable[Response]]] = {
@@ -216,10 +211,10 @@ class Api:
     async def _get_events(self, request: HttpRequest) -> Response:
         return Response(kind="text/event-stream", events=self._events(request.query.get("worker", "")))
 
-    async def _events(self, worker: str) -> AsyncIterator[bytes]:
+    async def _events(self, worker: str) -> AsyncGenerator[bytes, None]:
         """Yield the snapshot and new rows of the stream, while the browser reads."""
         source = self._source
-        with source.viewer(self._make_look(worker)):
+        with source.viewer(worker):
             since = 0
             running: list[Any] = []
             yield b"retry: 2000\n\n"

@@ -16,8 +16,9 @@ import contextlib
 import hmac
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 log = logging.getLogger("futures_cluster.status")
@@ -31,9 +32,6 @@ DESCRIPTORS_EACH = 8
 #: A request that finds as many under way must be complete within this time to hear so.
 BRIEF_S = 1.0
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-
-_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"}
-_REASONS |= {431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable"}
 
 #: The browser loads nothing from elsewhere, runs nothing inline, shows the page in no frame, and stores nothing.
 SECURITY_HEADERS = (
@@ -70,7 +68,7 @@ class Response:
     kind: str = "text/plain; charset=utf-8"
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
-    events: AsyncIterator[bytes] | None = None
+    events: AsyncGenerator[bytes, None] | None = None
 
 
 @dataclass
@@ -168,7 +166,7 @@ def parse(head: bytes) -> HttpRequest:
 
 def head_of(response: Response, length: int | None) -> bytes:
     """Return the first lines of an answer."""
-    lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
+    lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
     lines.append(f"Content-Type: {response.kind}")
     if length is not None:
         lines.append(f"Content-Length: {length}")
@@ -274,12 +272,15 @@ class HttpServer:
         await self._send(writer, method, response)
         if response.events is not None and method == "GET":
             gone = asyncio.ensure_future(reader.read(1))  # a reader that leaves is noticed at once
+            sent = asyncio.ensure_future(self._stream(writer, response.events))
             try:
-                await self._stream(writer, response.events, gone)
+                await asyncio.wait((gone, sent), return_when=asyncio.FIRST_COMPLETED)
+                if sent.done():
+                    await sent
             finally:
                 gone.cancel()
-                with contextlib.suppress(OSError, asyncio.CancelledError):
-                    await gone
+                sent.cancel()
+                await asyncio.gather(gone, sent, return_exceptions=True)
 
     async def _send(self, writer: asyncio.StreamWriter, method: str, response: Response) -> None:
         length = len(response.body) if response.events is None else None
@@ -290,29 +291,13 @@ class HttpServer:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await writer.drain()
 
-    async def _stream(
-        self, writer: asyncio.StreamWriter, events: AsyncIterator[bytes], gone: asyncio.Future[bytes]
-    ) -> None:
-        iterator = events.__aiter__()
-        following: asyncio.Future[bytes] | None = None
-        try:
-            while True:
-                following = asyncio.ensure_future(iterator.__anext__())
-                await asyncio.wait((following, gone), return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    return
-                try:
-                    writer.write(following.result())
-                except StopAsyncIteration:
-                    return
+    async def _stream(self, writer: asyncio.StreamWriter, events: AsyncGenerator[bytes, None]) -> None:
+        async with contextlib.aclosing(events):
+            async for event in events:
+                writer.write(event)
                 # A reader that does not keep up gets the next event when it has taken this one.
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     await writer.drain()
-        finally:
-            if following is not None and not following.done():
-                following.cancel()
-                await asyncio.wait((following,))
-            await iterator.aclose()  # type: ignore[attr-defined]
 
     async def close(self) -> None:
         """Close the port and all connections."""

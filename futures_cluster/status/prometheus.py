@@ -12,22 +12,20 @@ from typing import Any
 
 PREFIX = "futures_cluster"
 _STATES = ("waiting", "queued", "assigned", "memory", "failed", "released")
-#: Key of a worker's row -> name of the metric, and what it is.
-_WORKER_GAUGES = {
-    "slots": ("worker_slots", "Tasks that a worker runs at a time."),
-    "running": ("worker_running", "Tasks that have a slot."),
-    "committed": ("worker_committed", "Tasks committed to a worker."),
-    "results": ("worker_results", "Results that a worker holds."),
-    "held_bytes": ("worker_held_bytes", "Their size."),
-    "memory_bytes": ("worker_memory_bytes", "Memory of the process."),
-    "memory_limit": ("worker_memory_limit_bytes", "What it may take."),
-    "spilled_bytes": ("worker_spilled_bytes", "Results on disk."),
-    "cpu": ("worker_cpu_cores", "Processor cores that the process uses."),
-}
-_WORKER_COUNTERS = {
-    "received_bytes": ("worker_received_bytes_total", "Bytes that came from other workers."),
-    "sent_bytes": ("worker_sent_bytes_total", "Bytes that others got from it."),
-    "raised": ("worker_raised_total", "Executions that raised."),
+#: Key of a worker's row -> name of the metric, its kind, and what it is.
+_OF_WORKERS = {
+    "slots": ("worker_slots", "gauge", "Tasks that a worker runs at a time."),
+    "running": ("worker_running", "gauge", "Tasks that have a slot."),
+    "committed": ("worker_committed", "gauge", "Tasks committed to a worker."),
+    "results": ("worker_results", "gauge", "Results that a worker holds."),
+    "held_bytes": ("worker_held_bytes", "gauge", "Their size."),
+    "memory_bytes": ("worker_memory_bytes", "gauge", "Memory of the process."),
+    "memory_limit": ("worker_memory_limit_bytes", "gauge", "What it may take."),
+    "spilled_bytes": ("worker_spilled_bytes", "gauge", "Results on disk."),
+    "cpu": ("worker_cpu_cores", "gauge", "Processor cores that the process uses."),
+    "received_bytes": ("worker_received_bytes_total", "counter", "Bytes that came from other workers."),
+    "sent_bytes": ("worker_sent_bytes_total", "counter", "Bytes that others got from it."),
+    "raised": ("worker_raised_total", "counter", "Executions that raised."),
 }
 
 
@@ -107,10 +105,8 @@ def render(snapshot: dict[str, Any], workers: dict[str, Any]) -> str:
     text.add("scheduler_cpu_cores", "gauge", "Processor cores that the process uses.", scheduler["cpu"])
     text.add("scheduler_memory_bytes", "gauge", "Memory of the process.", scheduler["memory_bytes"])
     for row in snapshot["workers"]:
-        for key, (name, words) in _WORKER_GAUGES.items():
-            text.add(name, "gauge", words, row.get(key), worker=row["name"])
-        for key, (name, words) in _WORKER_COUNTERS.items():
-            text.add(name, "counter", words, row.get(key), worker=row["name"])
+        for key, (name, kind, words) in _OF_WORKERS.items():
+            text.add(name, kind, words, row.get(key), worker=row["name"])
     for process, summary in {"scheduler": snapshot["metrics"], **workers}.items():
         _add_summary(text, process, summary)
     return str(text)

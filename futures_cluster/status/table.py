@@ -116,12 +116,12 @@ def status(snapshot: dict[str, Any], now: float, former: dict[str, Any] | None =
             for worker in workers
         ]
         parts += ["", rows(heads, lines)]
-    functions = [(name, row) for name, row in snapshot["functions"].items() if row["tasks"]]
-    if functions:
-        means = [
-            (name, row["tasks"], "" if row["duration_s"] is None else f"{row['duration_s'] * 1e3:.3g} ms")
-            for name, row in functions
-        ]
+    means = [
+        (name, row["tasks"], "" if row["duration_s"] is None else f"{row['duration_s'] * 1e3:.3g} ms")
+        for name, row in snapshot["functions"].items()
+        if row["tasks"]
+    ]
+    if means:
         parts += ["", rows(("function", "tasks", "mean"), means)]
     if snapshot["limits"]:
         limits = [(row["name"], f"{row['used']:g} of {row['total']:g}", row["waiting"]) for row in snapshot["limits"]]

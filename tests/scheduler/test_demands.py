@@ -16,8 +16,8 @@ def named(name: str) -> TaskOptions:
 def test_workers_that_do_not_fit_are_not_looked_at_again() -> None:
     cluster = Cluster(3)
     cluster.given(submit("a", "b", options=named("w2")))
-    queue = cluster.machine.state.constrained.queue(((), ("w2",), False, ()))
-    assert queue is not None and queue.first() is cluster.task("b")
+    queue = cluster.machine.state.constrained.queues[(), ("w2",), False, ()]
+    assert queue.first() is cluster.task("b")
     assert queue not in cluster.machine.state.constrained.eligible and not queue.candidates
     cluster.given(m.WorkerConnected("w9", "a9"))
     assert not queue.candidates
@@ -39,9 +39,9 @@ def test_empty_queues_do_not_pile_up() -> None:
         cluster.given(submit(f"k{i}", options=TaskOptions(workers=("w1", f"x{i}"))))
         cluster.finish(f"k{i}")
     state = cluster.machine.state
-    assert len(state.constrained) == 0
+    assert not any(queue.tasks.count for queue in state.constrained.queues.values())
     assert len(state.constrained.queues) <= constrained_module.MAX_EMPTY + 1
-    assert len(state.constrained._named) <= constrained_module.MAX_EMPTY + 2
+    assert len(state.constrained._by_place) <= constrained_module.MAX_EMPTY + 2
 
 
 def test_a_worker_that_is_gone_is_not_looked_at() -> None:

@@ -139,7 +139,7 @@ def test_a_suspect_runs_alone() -> None:
     assert "2 workers were lost while they ran it, so it has to run alone; worker w3 gets nothing else" in line
 
 
-def test_committed_behind_others() -> None:
+def test_assigned_behind_others() -> None:
     cluster = Cluster(1)
     cluster.measured(0.002)
     cluster.given(submit(*(f"k{i}" for i in range(6))))

@@ -517,7 +517,7 @@ def test_a_task_that_waits_makes_room_for_its_children() -> None:
     cluster.quiet(m.SlotsChanged("w9", 1))
 
 
-def test_the_newest_commitments_are_asked_back_so_that_a_child_finds_room(
+def test_the_newest_assignments_are_asked_back_so_that_a_child_finds_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(placement, "MAX_AHEAD", 3)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler.outbox import Outbox
-from futures_cluster.scheduler.records import Worker
 
 
 def test_the_order_is_stops_frees_drops_runs_reports() -> None:
-    worker = Worker("w", "a", 1, True, {}, "", 0)
     outbox = Outbox()
     outbox.done["c"] = [1]
     outbox.running["c"] = ["r"]
-    outbox.runs[worker] = m.RunTasks([2])
-    outbox.returns[worker] = [3]
+    outbox.runs["w"] = m.RunTasks([2])
+    outbox.returns["w"] = [3]
     outbox.forget["w"] = ["f"]
-    outbox.drops[worker] = ["d"]
+    outbox.drops["w"] = ["d"]
     outbox.recomputing["c"] = ["a"]
     outbox.freed.append("p")
     outbox.stops.append(m.StopWorker("x"))

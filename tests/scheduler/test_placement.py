@@ -24,7 +24,7 @@ def assigned(cluster: Cluster) -> dict[str, int]:
     ("duration_s", "ahead"),
     [(1.0, 1), (0.05, 1), (0.039, 2), (0.01, 4), (0.001, 40), (1e-4, 400), (1e-9, 2667)],
 )
-def test_what_is_committed_in_advance_follows_the_measured_duration(duration_s: float, ahead: int) -> None:
+def test_what_is_assigned_in_advance_follows_the_measured_duration(duration_s: float, ahead: int) -> None:
     cluster = Cluster(1)
     cluster.measured(duration_s)
     cluster.given(submit(*(f"k{i}" for i in range(5000))))

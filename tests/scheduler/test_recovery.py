@@ -451,7 +451,7 @@ def test_who_looks_for_released_inputs_does_not_walk_all_ancestors() -> None:
     cluster = Cluster(0)
     rows: list[Any] = ["k0"] + [(f"k{i}", [f"k{i - 1}"]) for i in range(1, 3000)]
     cluster.machine.handle(submit(*rows), 0.0)
-    assert recovery.released_ancestors([cluster.task("k2999")]) == []
+    assert recovery.released_ancestors(cluster.task("k2999")) == []
 
 
 class TestUnreachable:

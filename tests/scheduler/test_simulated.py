@@ -40,7 +40,7 @@ def test_results_held_do_not_grow_with_the_number_of_roots(load_s: float, use_s:
 
 @pytest.mark.parametrize("graph", [True, False])
 def test_short_roots_overrun_memory_by_no_more_than_the_horizon(graph: bool) -> None:
-    """Of tasks of 4 ms, 10 a worker are committed in advance."""
+    """Of tasks of 4 ms, 10 a worker are assigned in advance."""
     assert most_held(1000, 4, 1, 0.004, 0.004, graph) <= 3 * 40
 
 

@@ -109,11 +109,10 @@ def test_input_that_takes_longer_to_move_than_to_wait_for_stays() -> None:
 def test_without_idle_workers_nobody_looks() -> None:
     cluster = lopsided()
     assert cluster.machine.next_deadline() is None
-    assert stealing.next_check(cluster.machine.state, 0.0) is None
 
 
 def test_a_queue_counts_by_what_is_known_now() -> None:
-    """The first of many tasks to end are the short ones: what was committed then takes longer than was expected."""
+    """The first of many tasks to end are the short ones: what was assigned then takes longer than was expected."""
     cluster = Cluster(2)
     cluster.measured(1e-5)
     cluster.given(submit(*(f"k{i}" for i in range(40))))

@@ -30,10 +30,19 @@ def test_trims_when_most_of_a_burst_is_gone(counts: list[int], trims: int, monke
     loop = asyncio.new_event_loop()
     try:
         found = iter(counts)
-        trimmer = BurstTrimmer(loop, lambda: next(found))
+        trimmer = BurstTrimmer(loop, lambda: next(found), lambda: True)
         for _ in counts:
-            trimmer._look()
-        trimmer.close()
+            assert trimmer._look()
     finally:
         loop.close()
     assert done == ["collect", "trim"] * trims
+
+
+def test_without_tasks_and_clients_it_rests() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        for tasks, clients, goes_on in [(0, False, False), (1, False, True), (0, True, True)]:
+            trimmer = BurstTrimmer(loop, lambda: tasks, lambda: clients)
+            assert trimmer._look() is goes_on
+    finally:
+        loop.close()

@@ -130,7 +130,7 @@ def test_a_silent_worker_is_waited_for_as_long_as_its_manager_sees_it_run(runnin
         manager = FakePeer(server, "manager", "m")
         worker(server, "1")
         manager.says(m.Heartbeat("m", {} if running is None else {"running": running}))
-        assert server._silent(server._peers["worker", "w"]) is not is_lost
+        assert server._silent(server._workers["w"]) is not is_lost
         found = server.service.machine.state.workers
         assert ("w" in found) is not is_lost
         assert is_lost or found["w"].silent
@@ -143,11 +143,11 @@ def test_a_silent_worker_is_lost_when_its_manager_is_silent_too() -> None:
         manager = FakePeer(server, "manager", "m")
         silent = worker(server, "1")
         manager.says(m.Heartbeat("m", {"running": ["1"]}))
-        known = server._peers["worker", "w"]
+        known = server._workers["w"]
         assert server._silent(known)
         silent.says(m.Heartbeat("w"))
         assert not server.service.machine.state.workers["w"].silent
-        server._peers["manager", "m"].heard_at -= 31.0
+        server._managers["m"].heard_at -= 31.0
         assert not server._silent(known)
         assert "w" not in server.service.machine.state.workers
 

@@ -10,7 +10,7 @@ from futures_cluster.testing.simulator.checks import Checks, value_of
 DIED = {"kind": "WorkerDied", "text": ""}
 
 
-def committed(checks: Checks, key: str, worker: str, attempt: int) -> None:
+def assigned(checks: Checks, key: str, worker: str, attempt: int) -> None:
     row = (key, attempt, "f", b"", (0, 0, 1), (), 0)
     checks.handled(m.Tick(), [m.ToWorker(worker, m.RunTasks([row]))])
 
@@ -64,16 +64,16 @@ def test_what_means_two_things_has_no_value_to_compare() -> None:
 
 def test_the_newest_attempt_is_right() -> None:
     checks = Checks()
-    committed(checks, "x", "w", 1)
-    committed(checks, "x", "v", 2)
+    assigned(checks, "x", "w", 1)
+    assigned(checks, "x", "v", 2)
     finished(checks, "x", "v", 2)
 
 
 @pytest.mark.parametrize(("worker", "attempt"), [("w", 1), ("w", 2), ("v", 1)])
 def test_an_old_attempt_is_wrong(worker: str, attempt: int) -> None:
     checks = Checks()
-    committed(checks, "x", "w", 1)
-    committed(checks, "x", "v", 2)
+    assigned(checks, "x", "w", 1)
+    assigned(checks, "x", "v", 2)
     finished(checks, "x", worker, attempt, told=False)
     with pytest.raises(AssertionError, match="old attempt at x"):
         finished(checks, "x", worker, attempt)
@@ -82,7 +82,7 @@ def test_an_old_attempt_is_wrong(worker: str, attempt: int) -> None:
 @pytest.mark.parametrize("event", [m.WorkerGone("w", None, True), m.WorkerConnected("w", "address")])
 def test_what_a_lost_worker_says_is_wrong(event: m.Message) -> None:
     checks = Checks()
-    committed(checks, "x", "w", 1)
+    assigned(checks, "x", "w", 1)
     checks.handled(event, [])
     with pytest.raises(AssertionError, match="old attempt"):
         finished(checks, "x", "w", 1)
@@ -90,7 +90,7 @@ def test_what_a_lost_worker_says_is_wrong(event: m.Message) -> None:
 
 def test_an_attempt_is_answered_once() -> None:
     checks = Checks()
-    committed(checks, "x", "w", 1)
+    assigned(checks, "x", "w", 1)
     finished(checks, "x", "w", 1)
     with pytest.raises(AssertionError, match="old attempt"):
         finished(checks, "x", "w", 1)
@@ -103,7 +103,7 @@ def test_nobody_is_blamed_for_what_was_stopped_on_purpose() -> None:
     checks = Checks()
     checks.define("x", [], True)
     for attempt in range(5):
-        committed(checks, "x", "w", attempt)
+        assigned(checks, "x", "w", attempt)
         checks.handled(m.WorkerGone("w", None, True), [])
     with pytest.raises(AssertionError, match="blamed"):
         blamed(checks, "x")
@@ -113,7 +113,7 @@ def test_three_silences_are_enough() -> None:
     checks = Checks()
     checks.define("x", [], True)
     for attempt in range(3):
-        committed(checks, "x", "w", attempt)
+        assigned(checks, "x", "w", attempt)
         checks.handled(m.WorkerGone("w", None, unheard=True), [])
     blamed(checks, "x")
 
@@ -130,7 +130,7 @@ def test_three_deaths_are_enough() -> None:
     checks = Checks()
     checks.define("x", [], True)
     for attempt in range(3):
-        committed(checks, "x", "w", attempt)
+        assigned(checks, "x", "w", attempt)
         if attempt == 2:
             with pytest.raises(AssertionError, match="blamed"):
                 blamed(checks, "x")
@@ -143,7 +143,7 @@ def test_one_loss_is_enough_for_what_must_not_run_twice() -> None:
     checks.define("x", [], rerun=False)
     with pytest.raises(AssertionError, match="blamed"):
         blamed(checks, "x")
-    committed(checks, "x", "w", 1)
+    assigned(checks, "x", "w", 1)
     checks.handled(m.WorkerGone("w", None, True), [])
     blamed(checks, "x")
 

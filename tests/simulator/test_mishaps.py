@@ -102,7 +102,7 @@ def test_tasks_behind_others_that_must_not_run_twice_do_not_either() -> None:
     simulation = cluster(1, constant(0.001))
     client = simulation.add_client("c", keep=True)
     client.submit([("first", [])])
-    simulation.run()  # now it is known that they are short, and several are committed at a time
+    simulation.run()  # now it is known that they are short, and several are assigned at a time
     client.submit(independent(5), TaskOptions(rerun=False))
     simulation.at(simulation.now + 2.5e-4, simulation.mishaps.cut_off, ["w1"], 2.0)
     simulation.run()
@@ -175,7 +175,7 @@ def test_a_worker_that_is_known_to_live_keeps_its_task() -> None:
     simulation = cluster(1, lambda key, execution: Work(20.0 if key == "long" else 0.001))
     client = simulation.add_client("c", keep=True)
     client.submit([("first", [])])
-    simulation.run()  # now it is known that they are short, and several are committed at a time
+    simulation.run()  # now it is known that they are short, and several are assigned at a time
     client.submit([("long", []), *independent(5)])
     simulation.at(simulation.now + 0.01, simulation.mishaps.hold_up, "w1", 20.0)
     simulation.at(simulation.now + 0.1, simulation.add_workers, 1)

@@ -76,7 +76,7 @@ def test_after_three_closed_connections_only_the_guilty_task_fails(duration_s: f
     simulation.add_workers(3, {"slots": slots})
     client = simulation.add_client("c", keep=True)
     client.submit([("first", [])])
-    simulation.run()  # now it is known how long they take: many are committed at a time
+    simulation.run()  # now it is known how long they take: many are assigned at a time
     client.submit(independent(200))
     report = simulation.run()
     assert [key for key, outcome in client.outcomes.items() if outcome != "finished"] == ["k13"]

@@ -36,7 +36,7 @@ class Source:
         self.clock.now += self.cost_s
         return {"name": name, "number": len(self.made)}
 
-    def viewer(self, look: Any) -> AbstractContextManager[None]:
+    def viewer(self, worker: str = "") -> AbstractContextManager[None]:
         return nullcontext()
 
     async def refresh(self, worker: str = "") -> None:
@@ -74,7 +74,7 @@ class Source:
 def make() -> tuple[Clock, Source, Api]:
     clock = Clock()
     source = Source(clock)
-    return clock, source, Api(source, lambda worker: worker, clock)
+    return clock, source, Api(source, clock)
 
 
 def get(served: Api, path: str, **query: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 from hypothesis import given
@@ -186,7 +186,7 @@ def test_a_failure_is_told_without_its_words(caplog: pytest.LogCaptureFixture) -
 def test_events_end_when_the_reader_leaves() -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def events() -> AsyncIterator[bytes]:
+    async def events() -> AsyncGenerator[bytes, None]:
         try:
             yield b"data: 1\n\n"
             begun.set()
@@ -210,7 +210,7 @@ def test_events_end_when_the_reader_leaves() -> None:
 
 
 def test_closing_sends_readers_away() -> None:
-    async def events() -> AsyncIterator[bytes]:
+    async def events() -> AsyncGenerator[bytes, None]:
         yield b"data: 1\n\n"
         await asyncio.Event().wait()
 
@@ -235,7 +235,7 @@ def test_too_many_connections_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
     """Each of them gets events, so none is idle."""
     monkeypatch.setattr(http, "MAX_CONNECTIONS", 2)
 
-    async def events() -> AsyncIterator[bytes]:
+    async def events() -> AsyncGenerator[bytes, None]:
         yield b"data: 1\n\n"
         await asyncio.Event().wait()
 

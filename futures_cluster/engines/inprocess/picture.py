@@ -13,7 +13,7 @@ from typing import Any
 
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, WorkItem
-from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions
+from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions, WorkerConnected
 from futures_cluster.scheduler.records import (
     ASSIGNED,
     FAILED,
@@ -60,7 +60,8 @@ def make_picture(
     state.limits.declare(limits)
     state.clients["main"] = ("main",)
     state.groups.update(groups)
-    worker = state.workers[name] = Worker(name, "", slots, False, resources, "", os.getpid())
+    joined = WorkerConnected(name, "", slots, killable=False, resources=resources, pid=os.getpid())
+    worker = state.workers[name] = Worker(joined)
     moment = clocks.perf_counter()
     works: dict[WorkItem, Task] = {}
     by_future: dict[int, Task] = {}

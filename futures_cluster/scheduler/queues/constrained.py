@@ -1,7 +1,7 @@
 """Queued tasks that ask for more than a free slot: resources, certain workers, limits, or to run alone.
 
 Covers: one queue for all tasks with equal requirements, and which workers may meet them. Does not cover: whether these
-do so now (``placement.fits``), committing tasks (``dispatch``).
+do so now (``placement.fits``), assigning tasks (``dispatch``).
 
 Looking at every worker for every queue at every event would cost the product of both. So each queue keeps the workers
 that have something new to offer, its *candidates*: the scheduler adds a worker when a task frees something on it, and
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_COUNTED = 2000
 #: Empty queues are kept, as tasks with the same requirements will probably come again; but not many more than this.
 MAX_EMPTY = 50
+#: Stands for the places of workers where a task names none; no worker has it.
+ANYWHERE = ""
 #: Maximum number of younger tasks that take the resources or limits of an older one before they wait until it has them.
 MAX_BYPASSED = 100
 
@@ -53,7 +55,7 @@ class ConstrainedQueue:
     def first(self) -> Task | None:
         """Return the first task to be placed, after dropping void entries."""
         tasks = self.tasks
-        while len(tasks):
+        while tasks.count:
             task = tasks.first()
             if task.state == "queued" and task.requirements == self.requirements:
                 return task
@@ -76,16 +78,8 @@ class ConstrainedQueues:
         self.eligible: dict[ConstrainedQueue, None] = {}
         self.queues: dict[Requirements, ConstrainedQueue] = {}
         self._sweep_at = MAX_EMPTY
-        self._anywhere: dict[ConstrainedQueue, None] = {}  # those that name no worker
-        self._named: dict[str, dict[ConstrainedQueue, None]] = {}  # by the place of a worker
+        self._by_place: dict[str, dict[ConstrainedQueue, None]] = {}  # of workers that they name, or ANYWHERE
         self._limited: dict[str, dict[ConstrainedQueue, None]] = {}  # by the name of a limit
-
-    def __len__(self) -> int:
-        return sum(len(queue.tasks) for queue in self.queues.values())
-
-    def queue(self, requirements: Requirements) -> ConstrainedQueue | None:
-        """Return the queue of these requirements, if there is one."""
-        return self.queues.get(requirements)
 
     def push(self, task: Task, requirements: Requirements, workers: dict[str, Worker]) -> None:
         """Add a queued task."""
@@ -104,37 +98,33 @@ class ConstrainedQueues:
         queue = self.queues[requirements] = ConstrainedQueue(requirements)
         for name, _ in queue.limits:
             self._limited.setdefault(name, {})[queue] = None
-        if queue.places:
-            for place in queue.places:
-                self._named.setdefault(place, {})[queue] = None
-            queue.candidates = dict.fromkeys(worker for worker in workers.values() if worker.place in queue.places)
-        else:
-            self._anywhere[queue] = None
-            queue.candidates = dict.fromkeys(workers.values())
+        for place in queue.places or (ANYWHERE,):
+            self._by_place.setdefault(place, {})[queue] = None
+        able = [worker for worker in workers.values() if not queue.places or worker.place in queue.places]
+        queue.candidates = dict.fromkeys(able)
         return queue
 
     def _remove(self, queue: ConstrainedQueue) -> None:
         del self.queues[queue.requirements]
-        self._anywhere.pop(queue, None)
         self.eligible.pop(queue, None)
-        for place in queue.places:
-            _drop(self._named, place, queue)
+        for place in queue.places or (ANYWHERE,):
+            _drop(self._by_place, place, queue)
         for name, _ in queue.limits:
             _drop(self._limited, name, queue)
 
     def offer(self, worker: Worker) -> None:
         """Take note that something became free on the worker."""
-        for queues in (self._anywhere, self._named.get(worker.place, {})):
-            for queue in queues:
+        for place in (ANYWHERE, worker.place):
+            for queue in self._by_place.get(place, ()):
                 queue.candidates[worker] = None
-                if len(queue.tasks):
+                if queue.tasks.count:
                     self.eligible[queue] = None
 
     def limits_free(self, amounts: Amounts) -> None:
         """Note that tasks have given back some of these limits."""
         for name, _ in amounts:
             for queue in self._limited.get(name, ()):
-                if len(queue.tasks):
+                if queue.tasks.count:
                     self.eligible[queue] = None
 
     def count_waiting(self, limit: str) -> int:
@@ -143,7 +133,7 @@ class ConstrainedQueues:
         for queue in self._limited.get(limit, ()):
             seen = list(islice(queue.tasks.tasks_of(), MAX_COUNTED))
             valid = {task: None for task in seen if task.state == "queued" and task.requirements == queue.requirements}
-            number += len(valid) + len(queue.tasks) - len(seen)
+            number += len(valid) + queue.tasks.count - len(seen)
         return number
 
     def retry(self, task: Task) -> None:
@@ -177,7 +167,7 @@ class ConstrainedQueues:
         queue.bypassed = 0
         if len(self.queues) > 1 and (queue.resources or queue.limits):
             for other in self.queues.values():
-                if other is not queue and len(other.tasks) and _compete(queue, other):
+                if other is not queue and other.tasks.count and _compete(queue, other):
                     other.bypassed += 1
 
 
@@ -197,12 +187,14 @@ def _drop(queues: dict[str, dict[ConstrainedQueue, None]], name: str, queue: Con
         del queues[name]
 
 
+def could_meet(worker: Worker, requirements: Requirements) -> bool:
+    """Return whether the worker could meet these requirements if it had nothing else."""
+    resources, places, *_ = requirements
+    if worker.retiring or (places and worker.place not in places):
+        return False
+    return all(worker.resources.get(name, 0.0) >= amount for name, amount in resources)
+
+
 def possible(requirements: Requirements, workers: dict[str, Worker]) -> bool:
     """Return whether some worker could ever meet these requirements."""
-    resources, places, *_ = requirements
-    return any(
-        (not places or worker.place in places)
-        and not worker.retiring
-        and all(worker.resources.get(name, 0.0) >= amount for name, amount in resources)
-        for worker in workers.values()
-    )
+    return any(could_meet(worker, requirements) for worker in workers.values())

@@ -2,7 +2,7 @@
 
 Covers: the queue of tasks that any worker can run, and one of tasks with the same requirements. Does not cover: how
 much of the cluster's time each client has had (``shares``); whether an entry is still to be run (``dispatch`` checks
-it, so that cancelling costs nothing here); and tasks that were committed already, at most
+it, so that cancelling costs nothing here); and tasks that were assigned already, at most
 ``placement.PREFETCH_HORIZON_S`` of work per worker.
 
 The order of the queue: tasks of one level (priority, then depth of nesting) come before those of the next, whichever
@@ -97,9 +97,6 @@ class FairQueue:
         self.count = 0
         self._pushes = 0
 
-    def __len__(self) -> int:
-        return self.count
-
     def push(self, task: Task) -> None:
         """Add a task; it may be in the queue more than once."""
         flow = task.flow
@@ -118,16 +115,15 @@ class FairQueue:
         self.count += 1
 
     def extend(self, tasks: list[Task]) -> None:
-        """Add tasks of one flow and without inputs, in the order of their serial numbers."""
-        if tasks:
-            self.push(tasks[0])
-            in_order = self._queue_of(tasks[0].flow).others
-            if in_order and in_order[-1] is tasks[0]:
-                in_order.extend(tasks[1:])
-                self.count += len(tasks) - 1
-            else:
-                for task in tasks[1:]:
-                    self.push(task)
+        """Add at least one task of one flow; in order of age, and without inputs."""
+        self.push(tasks[0])
+        in_order = self._queue_of(tasks[0].flow).others
+        if in_order and in_order[-1] is tasks[0]:
+            in_order.extend(tasks[1:])
+            self.count += len(tasks) - 1
+        else:
+            for task in tasks[1:]:
+                self.push(task)
 
     def _queue_of(self, flow: Flow) -> _FlowQueue:
         """Return the tasks of a flow; add the flow if it had none."""
@@ -139,7 +135,7 @@ class FairQueue:
             if single is not None:
                 del self._levels[single.flow.level]
                 self._single = None
-        level = self._levels.get(flow.level)
+        level: _LevelQueue | None = self._levels.get(flow.level)
         if level is None:
             level = self._levels[flow.level] = _LevelQueue()
         queue = level.flows.get(flow)
@@ -149,15 +145,11 @@ class FairQueue:
             self._pushes += 1
             heapq.heappush(level.heap, (flow.virtual_time_s, self._pushes, queue))
             self._single = queue if len(self._levels) == 1 and len(level.flows) == 1 else None
-        found: _FlowQueue = queue
-        return found
+        return queue
 
     def _next(self) -> _FlowQueue:
-        if not self.count:
-            raise IndexError("the queue is empty")
-        single = self._single
-        if single is not None:
-            return single
+        if self._single is not None:
+            return self._single
         level: _LevelQueue = self._levels.peekitem(0)[1]
         return level.next_flow()
 
@@ -223,7 +215,7 @@ class FairQueue:
         IndexError
             When the queue is empty.
         """
-        queue = self._single if self._single is not None and self.count else self._next()
+        queue = self._single or self._next()
         in_order, late = queue.consumers, queue.late_consumers
         if not in_order and not late:
             in_order, late = queue.others, queue.late_others

@@ -1,6 +1,6 @@
 """Limits that the whole cluster shares, such as the requests at a time that a server allows.
 
-Covers: the declared limits, and how much of each the committed tasks have. Does not cover: the queues of the tasks that
+Covers: the declared limits, and how much of each the assigned tasks have. Does not cover: the queues of the tasks that
 wait for a limit (``constrained``), taking and giving back (``dispatch``, ``worker_transitions``).
 """
 
@@ -18,7 +18,7 @@ class Limit:
     Attributes
     ----------
     total : float
-        What all committed tasks together may have.
+        What all assigned tasks together may have.
     used : float
         What they have.
     users : int
@@ -60,7 +60,7 @@ class Limits:
         return True
 
     def take(self, amounts: Amounts) -> None:
-        """Count the amounts of a task that was committed."""
+        """Count the amounts of a task that was assigned."""
         for name, amount in amounts:
             limit = self.by_name[name]
             limit.used += amount

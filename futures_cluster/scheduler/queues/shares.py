@@ -72,9 +72,6 @@ class FairShares:
         self._levels: dict[Level, LevelShares] = {}
         self._start_s = 0.0  # of new levels: the largest system time of those that were forgotten
 
-    def __len__(self) -> int:
-        return sum(len(shares.flows) for shares in self._levels.values())
-
     def flow(self, client: str, level: Level) -> Flow:
         """Return the flow of a client's tasks of a level; make it if there is none."""
         shares = self._levels.get(level)

@@ -306,10 +306,9 @@ class SharedObjects:
         """Carry a request to its object."""
         state = self.objects.get((event.kind, event.name))
         if state is None:
-            made = self._make(event)
-            if made is None:
-                return
-            state = made
+            state = self._make(event)
+        if state is None:
+            return
         if event.client not in state._users:
             program = self._programs.is_program(event.client)
             state._users[event.client] = program

@@ -10,12 +10,12 @@ failed is remembered, a result that was lost is computed again, and cancelling o
 from __future__ import annotations
 
 from futures_cluster.messages import Key
-from futures_cluster.scheduler.state import SHARED, State
-from futures_cluster.scheduler.transitions import Transitions
+from futures_cluster.scheduler.state import SHARED
+from futures_cluster.scheduler.transitions import Part, Transitions
 
 
-class Pins:
-    """Counts how often each key is held; a part of the machine.
+class Pins(Part):
+    """Counts how often each key is held.
 
     Attributes
     ----------
@@ -23,11 +23,9 @@ class Pins:
         Whether there may be news for the shared objects.
     """
 
-    def __init__(self, change: Transitions) -> None:
+    def __init__(self, transitions: Transitions) -> None:
+        super().__init__(transitions)
         self.is_used = False
-        self._transitions = change
-        self._state: State = change.state
-        self._outbox = change.outbox
 
     def keep(self, key: Key) -> None:
         """Hold a key once more; if there is no such task, it is counted all the same."""
@@ -46,7 +44,7 @@ class Pins:
             del held[key]
             task = self._state.tasks.get(key)
             if task is not None:
-                self._transitions.client_references.release(task, SHARED)
+                self._transitions.drop_reference(task, SHARED)
 
     def drop_news(self) -> None:
         """Take the shared objects' news out of the outbox: they need none."""

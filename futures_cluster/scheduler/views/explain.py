@@ -206,7 +206,7 @@ def _constrained(state: State, task: Task, requirements: Requirements, workers: 
         return [f"no worker has {asked} together"]
     if closed := _closed(state, able):
         return closed
-    queue = state.constrained.queue(requirements)
+    queue = state.constrained.queues.get(requirements)
     ahead = queue.tasks.ahead(task) if queue is not None else 0
     before = f"{ahead} like it {_come(ahead)} before it"
     for name, amount in limits:

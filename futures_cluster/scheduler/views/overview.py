@@ -8,13 +8,13 @@ It only reads. Functions that look at every task have a bound, because they hold
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import chain, islice
 from typing import Any
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
 from futures_cluster.scheduler import records
-from futures_cluster.scheduler.records import Function, FunctionStats, Task
+from futures_cluster.scheduler.records import Function, FunctionStats, Task, Worker
 from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.views.explain import explain
 
@@ -54,109 +54,75 @@ def progress(state: State) -> list[dict[str, Any]]:
         hold, each copy counted, of the first ``MAX_HELD`` of them.
     """
     counts = _counts(state)
-    groups = dict.fromkeys(counts)
-    for group in sorted(state.groups.values(), key=lambda group: -group.finished):
-        if len(groups) >= MAX_FUNCTIONS:
-            break
-        if group.finished or group.failed:
-            groups.setdefault(group)
-    running, held = _running(state), _held_bytes(state)
+    ended = [group for group in state.groups.values() if group.finished or group.failed]
+    groups = dict.fromkeys([*counts, *sorted(ended, key=lambda group: -group.finished)])
+    running, held = Counter(task.function.group for task in state.running()), _held_bytes(state)
     return [
         {
             "name": group.name,
-            **{name: counts.get(group, {}).get(name, 0) for name in _COLUMNS},
-            "running": running.get(group, 0),
+            **{name: counts[group][name] for name in _COLUMNS},
+            "running": running[group],
             "finished": group.finished,
             "raised": group.failed,
             "duration_s": group.duration_s,
-            "held_bytes": held.get(group, 0),
+            "held_bytes": held[group],
         }
         for group in islice(groups, MAX_FUNCTIONS)
     ]
 
 
-def _counts(state: State) -> dict[FunctionStats, dict[str, int]]:
+def _counts(state: State) -> defaultdict[FunctionStats, Counter[str]]:
     """Return tasks in each state, by function.
 
     Those in the commonest state are not counted but are what is left: that makes a scheduler with a hundred thousand
     queued tasks wait for two milliseconds instead of nine.
     """
-    totals: dict[str, int] = {name: number for name, number in state.counts.items()}
-    totals[records.QUEUED] = state.queued
+    totals = {**state.counts, records.QUEUED: state.queued}
     totals[records.MEMORY] = len(state.tasks) - sum(totals.values())  # with the few that are assigned
     commonest = max(totals, key=lambda name: totals[name])
-    complete = len(state.tasks) <= MAX_COUNTED
-    counted: dict[Function, dict[str, int]] = {}
-    for task in state.tasks.values() if complete else islice(state.tasks.values(), MAX_COUNTED):
-        where: str = task.state
-        if where != commonest:
-            row = counted.get(task.function)
-            if row is None:
-                row = counted[task.function] = {}
-            row[where] = row.get(where, 0) + 1
-    counts: dict[FunctionStats, dict[str, int]] = {}
+    counted: defaultdict[Function, Counter[str]] = defaultdict(Counter)
+    for task in islice(state.tasks.values(), MAX_COUNTED):
+        if task.state != commonest:
+            counted[task.function][task.state] += 1
+    rest: str = commonest if len(state.tasks) <= MAX_COUNTED else "unknown"
+    counts: defaultdict[FunctionStats, Counter[str]] = defaultdict(Counter)
     for function in state.functions.values():
         if function.tasks:
-            row = counts.setdefault(function.group, {})
-            found = counted.get(function, {})
-            for where, number in found.items():
-                row[where] = row.get(where, 0) + number
-            rest = commonest if complete else "unknown"
-            row[rest] = row.get(rest, 0) + function.tasks - sum(found.values())
+            row, found = counts[function.group], counted[function]
+            row.update(found)
+            row[rest] += function.tasks - found.total()
     return counts
 
 
-_COLUMNS = (
-    records.WAITING,
-    records.QUEUED,
-    records.ASSIGNED,
-    records.MEMORY,
-    records.FAILED,
-    records.RELEASED,
-    "unknown",
-)
+_COLUMNS = (*records.KNOWN_STATES, "unknown")
 
 
-def _running(state: State) -> dict[FunctionStats, int]:
-    """Return tasks that have slots; the oldest commitments of a worker have them."""
-    running: dict[FunctionStats, int] = {}
-    for worker in state.workers.values():
-        for task in islice(worker.assigned.values(), worker.slots):
-            group = task.function.group
-            running[group] = running.get(group, 0) + 1
-    return running
-
-
-def _held_bytes(state: State) -> dict[FunctionStats, int]:
+def _held_bytes(state: State) -> Counter[FunctionStats]:
     """Sum the bytes of the results that workers hold, by function.
 
     Small results, which the scheduler keeps, do not count.
     """
-    held: dict[FunctionStats, int] = {}
+    held: Counter[FunctionStats] = Counter()
     for task in islice(chain.from_iterable(worker.data.values() for worker in state.workers.values()), MAX_HELD):
-        group = task.function.group
-        held[group] = held.get(group, 0) + task.size_bytes
+        held[task.function.group] += task.size_bytes
     return held
 
 
 def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
     """Return tasks in state FAILED, the newest first; ``text`` if it is known."""
-    if not state.counts[records.FAILED]:
-        return []
+    newest = islice(reversed(state.tasks.values()), MAX_COUNTED)
+    failed = (task for task in newest if task.state is records.FAILED)
     found = []
-    for task in islice(reversed(state.tasks.values()), MAX_COUNTED):
-        if task.state is records.FAILED:
-            error = task.result if isinstance(task.result, dict) else {}
-            found.append(
-                {
-                    "key": task.key,
-                    "function": task.function.group.name,
-                    "kind": str(error.get("kind", "")),
-                    "text": str(error.get("text", "")),
-                }
-            )
-            if len(found) >= min(most, state.counts[records.FAILED]):
-                break
+    for task in islice(failed, min(most, state.counts[records.FAILED])):
+        error = task.result if isinstance(task.result, dict) else {}
+        found.append(
+            {
+                "key": task.key,
+                "function": task.function.group.name,
+                "kind": str(error.get("kind", "")),
+                "text": str(error.get("text", "")),
+            }
+        )
     return found
 
 
@@ -169,7 +135,8 @@ def tasks_of(state: State, name: str) -> dict[str, Any]:
         ``name``; ``known``: whether there was ever such a function; ``tasks``: dicts with ``key``, ``state`` and
         ``worker``.
     """
-    found: dict[str, list[Task]] = {where: [] for where in _UNDER_WAY_FIRST}
+    under_way_first = (records.ASSIGNED, records.QUEUED, records.WAITING, records.FAILED, *records.KNOWN_STATES)
+    found: dict[str, list[Task]] = {where: [] for where in under_way_first}
     group = state.groups.get(name)
     for task in islice(state.tasks.values(), MAX_COUNTED) if group is not None else ():
         if task.function.group is group and len(found[task.state]) < MAX_OF_STATE:
@@ -180,17 +147,6 @@ def tasks_of(state: State, name: str) -> dict[str, Any]:
         for task in tasks
     ]
     return {"name": name, "known": group is not None, "tasks": rows}
-
-
-_UNDER_WAY_FIRST = (
-    records.ASSIGNED,
-    records.QUEUED,
-    records.WAITING,
-    records.FAILED,
-    records.MEMORY,
-    records.RELEASED,
-    records.FORGOTTEN,
-)
 
 
 def graph(state: State) -> dict[str, Any]:
@@ -272,11 +228,8 @@ def _neighbour(task: Task) -> dict[str, Any]:
     return {"key": task.key, "function": task.function.group.name, "state": task.state}
 
 
-def running_on(state: State, name: str, now: float, most: int = 200) -> list[dict[str, Any]]:
-    """Return a worker's commitments, oldest first: in slots, then waiting."""
-    worker = state.workers.get(name)
-    if worker is None:
-        return []
+def running_on(worker: Worker, now: float, most: int = 200) -> list[dict[str, Any]]:
+    """Return a worker's tasks, oldest first: in slots, then waiting."""
     return [
         {
             "key": task.key,
@@ -289,11 +242,8 @@ def running_on(state: State, name: str, now: float, most: int = 200) -> list[dic
     ]
 
 
-def held_on(state: State, name: str, most: int = 100) -> list[dict[str, Any]]:
+def held_on(worker: Worker, most: int = 100) -> list[dict[str, Any]]:
     """Return the results that a worker holds, those of them that are largest."""
-    worker = state.workers.get(name)
-    if worker is None:
-        return []
     largest = sorted(islice(worker.data.values(), MAX_FOLDED), key=lambda task: -task.size_bytes)[:most]
     return [
         {

@@ -6,7 +6,6 @@ Covers: the work that is left, by the mean durations of functions. Does not cove
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import Any
 
 from futures_cluster.scheduler.state import State
@@ -14,11 +13,7 @@ from futures_cluster.scheduler.state import State
 
 def running_tasks(state: State, now: float) -> list[tuple[float | None, float]]:
     """Return of each running task its function's mean duration and its age."""
-    return [
-        (task.function.group.duration_s, now - task.since_s)
-        for worker in state.workers.values()
-        for task in islice(worker.assigned.values(), worker.slots)
-    ]
+    return [(task.function.group.duration_s, now - task.since_s) for task in state.running()]
 
 
 def seconds_left(

@@ -58,7 +58,7 @@ def snapshot(state: State) -> dict[str, Any]:
 def worker_row(state: State, worker: Worker) -> dict[str, Any]:
     """Return one worker.
 
-    ``running`` is how many of the committed tasks have slots: the newest may not have reached the worker yet.
+    ``running`` is how many of the assigned tasks have slots: the newest may not have reached the worker yet.
     """
     status = "stopping" if worker.killing else "leaving" if worker in state.draining else "active"
     if worker.retiring and status == "active":

@@ -34,6 +34,15 @@ class SelectorLoop(asyncio.SelectorEventLoop):
         self._add_reader(self._ssock.fileno(), self._read_from_self)  # type: ignore[attr-defined]
 
 
+def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *args: Any) -> bool:
+    """Call a function on a loop soon, from any thread; False if the loop has ended."""
+    try:
+        loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        return False
+    return True
+
+
 class LoopThread:
     """A daemon thread that runs an asyncio loop until ``stop``."""
 
@@ -60,11 +69,7 @@ class LoopThread:
 
     def call(self, function: Callable[..., Any], *args: Any) -> bool:
         """Call a function on the loop soon; False if the loop has ended."""
-        try:
-            self.loop.call_soon_threadsafe(function, *args)
-        except RuntimeError:
-            return False
-        return True
+        return call_soon(self.loop, function, *args)
 
     def stop(self) -> None:
         """End the loop when it has done what it is doing."""

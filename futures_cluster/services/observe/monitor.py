@@ -17,7 +17,6 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -28,6 +27,7 @@ from futures_cluster.scheduler.views import overview
 from futures_cluster.scheduler.views.remaining import running_tasks, seconds_left
 from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.common import log_tail
+from futures_cluster.services.common.loop_thread import call_soon
 from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.observe.pending_replies import PendingReplies
 from futures_cluster.status import profiles
@@ -53,15 +53,6 @@ MAX_TRANSFERS = 400
 #: A single question waits at most this long for the workers' answers, and takes earlier answers up to this age.
 ANSWER_TIMEOUT_S = 2.0
 MAX_ANSWER_AGE_S = 0.4
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """What one viewer wants to see: a worker in detail, where tasks spend their time, what they print."""
-
-    worker: str = ""
-    profile: bool = True
-    output: bool = False
 
 
 class SchedulerView(Protocol):
@@ -103,8 +94,7 @@ class ClusterMonitor:
         self._facts_of = facts_of
         self._logs = log_tail.tail()
         self._lock = locks.Lock()
-        self._looks: dict[int, Subscription] = {}
-        self._next_look = 0
+        self._looks: list[tuple[str, bool]] = []  # of each viewer: a worker that it sees in detail, and ``output``
         self._watched: dict[str, m.Observe] = {}  # workers that report, and their orders
         self._reports: dict[str, dict[str, Any]] = {}
         self._heard: dict[str, float] = {}
@@ -132,36 +122,34 @@ class ClusterMonitor:
     # ---------------------------------------------------------------- viewers
 
     @contextlib.contextmanager
-    def viewer(self, look: Subscription) -> Iterator[None]:
-        """Let workers report as long as the block runs."""
+    def viewer(self, worker: str = "", output: bool = False) -> Iterator[None]:
+        """Let workers report as long as the block runs.
+
+        Parameters
+        ----------
+        worker : str
+            The worker that the viewer sees in detail; "" for none.
+        output : bool
+            Whether the viewer wants what tasks print, and not where they spend their time.
+        """
+        look = (worker, output)
         with self._lock:
-            number = self._next_look = self._next_look + 1
-            self._looks[number] = look
-        self._on_loop(self._tell_workers)
+            self._looks.append(look)
+        call_soon(self._loop, self._tell_workers)
         try:
             yield
         finally:
             with self._lock:
-                del self._looks[number]
-            self._on_loop(self._tell_workers)
-
-    @staticmethod
-    def look(worker: str = "", output: bool = False) -> Subscription:
-        """Return what ``viewer`` takes, for the page or for a listener to output."""
-        return Subscription(worker, profile=not output, output=output)
+                self._looks.remove(look)
+            call_soon(self._loop, self._tell_workers)
 
     @property
     def viewers(self) -> int:
         """How many look."""
         return len(self._looks)
 
-    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(function, *args)
-
     def _tell_workers(self) -> None:
         """Bring every worker to report as the viewers want it; on the loop."""
-        looks = list(self._looks.values())
         names = list(self._service.machine.state.workers)
         interval_s = max(REPORT_INTERVAL_S, len(names) / REPORTS_A_SECOND)
         for name in names:
@@ -169,20 +157,19 @@ class ClusterMonitor:
             if self._watched.get(name, m.Observe(-1.0)) != order:
                 self._send(name, order)
         self._watched = {name: self._watched[name] for name in names if name in self._watched}
-        if looks and self._loop_timer is None:
+        if self._looks and self._loop_timer is None:
             self._measure_delay(self._loop.time())
-        elif not looks and self._loop_timer is not None:
-            self._loop_timer.cancel()
-            self._loop_timer = None
+        elif not self._looks:
+            self.close()
 
     def _order(self, name: str, interval_s: float) -> m.Observe:
         """Return how a worker is to report, as the viewers want it."""
-        looks = list(self._looks.values())
+        looks = list(self._looks)
         return m.Observe(
             interval_s if looks else -1.0,
-            any(look.worker == name for look in looks),
-            any(look.profile for look in looks),
-            any(look.output for look in looks),
+            detail=any(worker == name for worker, _ in looks),
+            profile=any(not output for _, output in looks),
+            output=any(output for _, output in looks),
         )
 
     def _send(self, name: str, order: m.Observe) -> None:
@@ -268,7 +255,7 @@ class ClusterMonitor:
         names = [name for name in ([worker] if worker else list(connected)) if name in connected]
         done = self._rounds.begin(names)
         if names:
-            self._on_loop(self._ask, names, m.Observe(0.0, detail=bool(worker)), done)
+            call_soon(self._loop, self._ask, names, m.Observe(0.0, detail=bool(worker)), done)
         return done
 
     def _ask(self, names: list[str], order: m.Observe, done: Future[None]) -> None:
@@ -287,7 +274,7 @@ class ClusterMonitor:
             running = running_tasks(state, self._loop.time())
             found["left_s"] = seconds_left(found["functions"], running, slots)
             failed = overview.failures(state)
-            moved = state.moved
+            found["stealing"] = {"moved": state.moved}
             reports, heard = dict(self._reports), dict(self._heard)
             recorded, worker_logs = list(self._failures.values()), list(self._worker_logs)
             loop_now = self._loop.time()
@@ -304,7 +291,6 @@ class ClusterMonitor:
         found["time"] = now
         found["viewers"] = self.viewers
         found["scheduler"] = self._scheduler_facts()
-        found["stealing"] = {"moved": moved}
         found["compression"] = self._compression(reports)
         found["transfers"] = self._transfers(reports)
         found["stream_dropped"] = self._dropped
@@ -353,12 +339,11 @@ class ClusterMonitor:
     def _compression(self, reports: dict[str, Any]) -> dict[str, float]:
         # Threads share the process, and its counts, with the scheduler.
         by_process = {os.getpid(): metrics.summary(), **{r.get("pid"): r.get("metrics", {}) for r in reports.values()}}
-        totals = {"before_bytes": 0.0, "after_bytes": 0.0}
-        for summary in by_process.values():
-            counts = summary.get("counts", {})
-            totals["before_bytes"] += counts.get("compressed_bytes_before", {}).get("start", 0)
-            totals["after_bytes"] += counts.get("compressed_bytes_after", {}).get("start", 0)
-        return totals
+        counts = [summary.get("counts", {}) for summary in by_process.values()]
+        return {
+            f"{when}_bytes": sum(each.get(f"compressed_bytes_{when}", {}).get("start", 0.0) for each in counts)
+            for when in ("before", "after")
+        }
 
     @staticmethod
     def _transfers(reports: dict[str, Any]) -> list[list[Any]]:
@@ -388,12 +373,12 @@ class ClusterMonitor:
     def worker(self, name: str) -> dict[str, Any]:
         """Return one worker in detail."""
         with self._service.reading() as state:
-            now = self._loop.time()
-            known = name in state.workers
+            worker = state.workers.get(name)
             report = self._reports.get(name, {})
-            tasks = overview.running_on(state, name, now)
-            held = overview.held_on(state, name)
+            tasks = [] if worker is None else overview.running_on(worker, self._loop.time())
+            held = [] if worker is None else overview.held_on(worker)
         keep = ("metrics", "detail", "traffic", "now", "pid", "executing", "ready", "stored")
+        known = worker is not None
         return {"name": name, "known": known, "tasks": tasks, "held": held, **{k: report.get(k) for k in keep}}
 
     def task(self, key: str) -> dict[str, Any]:
@@ -468,9 +453,7 @@ _FAILURE = ("time", "worker", "key", "function", "kind", "text")
 def _failures(failed: list[dict[str, Any]], recorded: list[list[Any]]) -> list[dict[str, Any]]:
     """Return failed tasks and executions that raised, the newest first."""
     rows = [{**dict(zip(_FAILURE, row, strict=True)), "final": False} for row in reversed(recorded)]
-    by_key: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        by_key.setdefault(row["key"], row)
+    by_key = {row["key"]: row for row in reversed(rows)}  # the newest of each
     extra = []
     for task in failed:
         known = by_key.get(task["key"])

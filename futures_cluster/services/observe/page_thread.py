@@ -61,7 +61,7 @@ class StatusPage:
         self.token = "" if local else secrets.token_urlsafe(16)
         names = (*LOOPBACK_NAMES, host.lower(), f"[{host.lower()}]") if local else ()
         gate = AccessPolicy(self.token, names, PUBLIC)
-        api = Api(monitor, monitor.look)
+        api = Api(monitor)
         self._thread = LoopThread("futures_cluster-status")
         self._thread.start()
         self._server = HttpServer(api.answer, gate)

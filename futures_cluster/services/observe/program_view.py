@@ -73,7 +73,7 @@ class ProgramView:
             self.ask()
             return monitor.everything(since)
 
-        with monitor.viewer(monitor.look()):
+        with monitor.viewer():
             yield everything
 
     @contextlib.contextmanager
@@ -89,7 +89,7 @@ class ProgramView:
             since, rows = monitor.output(since)
             return rows
 
-        with monitor.viewer(monitor.look(output=True)):
+        with monitor.viewer(output=True):
             self.ask()  # they listen from now on
             yield fetch
 

@@ -15,6 +15,7 @@ import gc
 from collections.abc import Callable
 
 from futures_cluster.services.common.memory import trim
+from futures_cluster.services.common.ticker import Ticker
 
 INTERVAL_S = 2.0
 #: Fewer tasks than this are no burst.
@@ -32,23 +33,23 @@ class BurstTrimmer:
         The scheduler's.
     count_tasks : callable
         Returns how many tasks the scheduler knows.
+    may_grow : callable
+        Returns whether more may come; if not, the trimmer rests after its last look until ``start``.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, count_tasks: Callable[[], int]) -> None:
-        self._loop = loop
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, count_tasks: Callable[[], int], may_grow: Callable[[], bool]
+    ) -> None:
         self._count_tasks = count_tasks
+        self._may_grow = may_grow
         self._peak = 0
-        self._timer = loop.call_later(INTERVAL_S, self._look)
+        self.start = Ticker(loop, INTERVAL_S, self._look).start
 
-    def _look(self) -> None:
-        self._timer = self._loop.call_later(INTERVAL_S, self._look)
+    def _look(self) -> bool:
         count = self._count_tasks()
         self._peak = max(self._peak, count)
         if self._peak >= MIN_BURST and count < self._peak // 2:
             self._peak = count
             gc.collect()
             trim()
-
-    def close(self) -> None:
-        """Stop counting."""
-        self._timer.cancel()
+        return count > 0 or self._may_grow()

@@ -66,18 +66,14 @@ class LogRelay:
     def _changed(self) -> None:
         self._merged = merge(self._wanted.values()) if self._wanted else m.LogSettings("", [])
         for worker in list(self._workers):
-            self._tell(worker)
-
-    def joined(self, worker: str) -> None:
-        """Tell a worker that has joined, before it gets tasks."""
-        if self._merged is not None:
-            self._tell(worker)
+            self.tell(worker)
 
     def lost(self, worker: str) -> None:
         """Forget a worker."""
         self._told.pop(worker, None)
 
-    def _tell(self, worker: str) -> None:
+    def tell(self, worker: str) -> None:
+        """Tell a worker what clients want, if it does not know yet."""
         send, merged = self._workers.get(worker), self._merged
         if send is not None and merged is not None and self._told.get(worker) != merged:
             if merged.levels or worker in self._told:

@@ -35,7 +35,7 @@ class Server(Protocol):
     Attributes
     ----------
     handlers : mapping
-        Functions that take messages of a type before the service; each returns whether the service gets them, too.
+        Functions that take messages of a type before the service; one that returns True leaves them to it, too.
     warnings : RepeatedWarnings
         About peers that have not said who they are.
     """
@@ -45,7 +45,7 @@ class Server(Protocol):
     warnings: RepeatedWarnings
 
     @property
-    def handlers(self) -> Mapping[type[Message], Callable[[Any, Any], bool]]: ...
+    def handlers(self) -> Mapping[type[Message], Callable[[Any, Any], bool | None]]: ...
     def rejection_reason(self, hello: m.Hello) -> str | None: ...
     def enter(self, peer: Any) -> None: ...
     def leave(self, peer: Any, error: BaseException | None) -> None: ...
@@ -94,10 +94,7 @@ class Peer:
         others = []
         for message in messages:
             handler = self.server.handlers.get(type(message))
-            if handler is not None:
-                if handler(self, message):
-                    others.append(message)
-            else:
+            if handler is None or handler(self, message):
                 others.append(message)
         if others:
             self.server.service.handle(others)
@@ -126,10 +123,15 @@ class Peer:
         self.lost(ProtocolError(why))
 
     def lost(self, error: BaseException | None) -> None:
+        self.stop()
+        self.server.leave(self, error)
+
+    def stop(self) -> None:
+        """End what goes on for this peer."""
         self.timer.cancel()
         if self.heartbeats is not None:
             self.heartbeats.stop()
-        self.server.leave(self, error)
+        self.looks.close()
 
     def send(self, messages: list[Message]) -> None:
         self.connection.send(messages)

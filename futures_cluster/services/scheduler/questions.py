@@ -20,7 +20,6 @@ from futures_cluster.scheduler.views.explain import explain
 from futures_cluster.scheduler.views.overview import unfinished
 from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.observe.monitor import ClusterMonitor
-from futures_cluster.services.scheduler import permissions
 from futures_cluster.services.scheduler.peer import Peer
 from futures_cluster.services.scheduler.service import SchedulerService
 
@@ -44,8 +43,8 @@ class Questions:
 
     Parameters
     ----------
-    peers : mapping
-        Those that are connected, by role and name.
+    workers : mapping
+        Those that are connected, by name.
     addresses : sequence of str
         Where the scheduler listens.
     declare_limits : callable
@@ -63,7 +62,7 @@ class Questions:
         self,
         service: SchedulerService,
         loop: asyncio.AbstractEventLoop,
-        peers: Mapping[tuple[str, str], Peer],
+        workers: Mapping[str, Peer],
         addresses: Sequence[str],
         declare_limits: Callable[[dict[str, float]], dict[str, float]],
         restart_workers: Callable[[], Coroutine[Any, Any, int]],
@@ -72,7 +71,7 @@ class Questions:
         self.status_url = ""
         self._service = service
         self._loop = loop
-        self._peers = peers
+        self._workers = workers
         self._addresses = addresses
         self._restart_workers = restart_workers
         self._started = clocks.time()
@@ -88,41 +87,35 @@ class Questions:
             "explain": lambda argument: explain(service.settled(), str(argument), loop.time()),
         }
 
-    def ask(self, peer: Peer, message: m.AskScheduler) -> bool:
+    def ask(self, peer: Peer, message: m.AskScheduler) -> None:
         """Answer a question, now or when the answer is there."""
         if message.what == "observe":  # as long as this client is here, or until it says that it looks no more
             peer.looks.close()
             if message.argument:
-                look = self.monitor.look(output=message.argument == "output")
-                peer.looks.enter_context(self.monitor.viewer(look))
+                peer.looks.enter_context(self.monitor.viewer(output=message.argument == "output"))
             peer.send([m.AskReply(message.request, self.monitor.last_chunk)])
-            return False
-        if message.what == "observe_now":  # answered when the workers have reported
+        elif message.what == "observe_now":  # answered when the workers have reported
             answered = asyncio.wrap_future(self.monitor.ask_workers(), loop=self._loop)
             answered.add_done_callback(lambda _: peer.send([m.AskReply(message.request)]))
-            return False
-        if message.what == "restart_workers":  # answered when that is done
+        elif message.what == "restart_workers":  # answered when that is done
             restart = self._loop.create_task(self._restart_workers())
             restart.add_done_callback(lambda done: peer.send([_answer(message.request, done)]))
-            return False
-        question = self._answers.get(message.what)
-        if question is None:
+        elif message.what not in self._answers:
             peer.send([m.AskReply(message.request, None, f"this scheduler does not know {message.what!r}")])
-            return False
-        try:
-            peer.send([m.AskReply(message.request, question(message.argument))])
-        except (RuntimeError, TypeError, ValueError) as error:  # of the question: the answer says so
-            peer.send([m.AskReply(message.request, None, f"{message.what}: {error}")])
-        except Exception as error:
-            log.exception("the question %s failed", message.what)
-            peer.send([m.AskReply(message.request, None, repr(error))])
-        return False
+        else:
+            try:
+                peer.send([m.AskReply(message.request, self._answers[message.what](message.argument))])
+            except (RuntimeError, TypeError, ValueError) as error:  # of the question: the answer says so
+                peer.send([m.AskReply(message.request, None, f"{message.what}: {error}")])
+            except Exception as error:
+                log.exception("the question %s failed", message.what)
+                peer.send([m.AskReply(message.request, None, repr(error))])
 
     def worker_facts(self) -> dict[str, dict[str, Any]]:
         """Return facts about each worker by its name."""
         facts = {}
         for name, worker in self._service.settled().workers.items():
-            peer = self._peers.get((permissions.WORKER, name))
+            peer = self._workers.get(name)
             facts[name] = {
                 "address": worker.plain_address,
                 "exact_address": worker.address,  # by which others connect
@@ -150,14 +143,14 @@ class Questions:
         state = self._service.settled()
         silent_s = {
             name: silent_s
-            for (role, name), peer in self._peers.items()
-            if role == permissions.WORKER and peer.heartbeats is not None and (silent_s := peer.heartbeats.silent_s)
+            for name, peer in self._workers.items()
+            if peer.heartbeats is not None and (silent_s := peer.heartbeats.silent_s)
         }
         return unplaceable(state, client) + unanswered(state, client, silent_s)
 
     def _facts_of(self, name: str) -> dict[str, Any]:
         """Return what heartbeats say of a worker."""
-        peer = self._peers.get((permissions.WORKER, name))
+        peer = self._workers.get(name)
         if peer is None:
             return {"silent_s": None}
         return {"silent_s": self._loop.time() - peer.heard_at, **peer.facts}

@@ -25,6 +25,7 @@ from futures_cluster.scheduler.views.explain import silent_worker
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.observe.page_thread import StatusPage
 from futures_cluster.services.scheduler import permissions
+from futures_cluster.services.scheduler.burst_trimmer import BurstTrimmer
 from futures_cluster.services.scheduler.peer import Peer
 from futures_cluster.services.scheduler.questions import Questions
 from futures_cluster.services.scheduler.service import SchedulerService
@@ -58,20 +59,23 @@ class SchedulerServer:
         self.addresses: list[str] = []
         self.exact_addresses: list[str] = []  # with identities; see ``wire.audience``
         self._listeners: list[registry.Listener] = []
-        self._peers: dict[tuple[str, str], Peer] = {}
+        self._by_role: dict[str, dict[str, Peer]] = {role: {} for role in permissions.ROLES}
+        self._clients = self._by_role[permissions.CLIENT]
+        self._workers = self._by_role[permissions.WORKER]
+        self._managers = self._by_role[permissions.MANAGER]
         self._nameless: dict[Peer, None] = {}
         self._exit_reports: dict[str, m.WorkerEnded] = {}  # of workers whose connection is still open
-        self._awaiting_exit_report: dict[
-            str, tuple[asyncio.TimerHandle, Peer]
-        ] = {}  # workers whose connection has ended
+        self._awaiting_exit_report: dict[str, tuple[asyncio.TimerHandle, Peer]] = {}  # those whose connection has ended
         self._successors: dict[str, list[asyncio.Future[str]]] = {}  # of restarted workers, by manager
         self.service.logs.pending_bytes = self._pending_bytes
         self.warnings = RepeatedWarnings(log)  # about peers before their Hello
         self.page: StatusPage | None = None
         self.questions = Questions(
-            self.service, loop, self._peers, self.addresses, self.declare_limits, self._restart_workers
+            self.service, loop, self._workers, self.addresses, self.declare_limits, self._restart_workers
         )
-        self.handlers: dict[type[Message], Callable[[Peer, Any], bool]] = {
+        # A scheduler without clients rests.
+        self._trimmer = BurstTrimmer(loop, lambda: len(self.service.machine.state.tasks), lambda: bool(self._clients))
+        self.handlers: dict[type[Message], Callable[[Peer, Any], bool | None]] = {
             m.Heartbeat: self._on_heartbeat,
             m.WorkerConnected: self._on_worker_joined,
             m.WorkerEnded: self._on_worker_ended,
@@ -106,10 +110,7 @@ class SchedulerServer:
 
     def rejection_reason(self, hello: m.Hello) -> str | None:
         """Return why the scheduler refuses a peer; None if it does not."""
-        found = compare(hello.versions, own_versions(), "the scheduler")
-        if found is None:
-            found = self._taken(hello)
-        return found
+        return compare(hello.versions, own_versions(), "the scheduler") or self._taken(hello)
 
     def _taken(self, hello: m.Hello) -> str | None:
         """Return why a newcomer cannot have its name.
@@ -121,27 +122,28 @@ class SchedulerServer:
         if hello.role == permissions.MANAGER:
             # Two managers whose workers have the same names would take these from each other again and again.
             offered = hello.name.rpartition("@")[0]
-            for (role, name), peer in self._peers.items():
-                if role == permissions.MANAGER and name != hello.name and name.rpartition("@")[0] == offered:
+            for name, peer in self._managers.items():
+                if name != hello.name and name.rpartition("@")[0] == offered:
                     return f"the name {offered!r} belongs to the workers of {peer}; choose another one with --name"
             return None
-        others = (permissions.CLIENT, permissions.WORKER) if hello.role == permissions.CLIENT else (permissions.CLIENT,)
-        for role in others:
-            owner = self._peers.get((role, hello.name))
-            if owner is not None:
-                return f"the name {hello.name!r} belongs to {owner}, which is connected; choose another one"
-        return None
+        owner = self._clients.get(hello.name)
+        if owner is None and hello.role == permissions.CLIENT:
+            owner = self._workers.get(hello.name)
+        if owner is None:
+            return None
+        return f"the name {hello.name!r} belongs to {owner}, which is connected; choose another one"
 
     def enter(self, peer: Peer) -> None:
         """Admit a peer that has said its name and role."""
         self._nameless.pop(peer, None)
-        former = self._peers.get((peer.role, peer.name))
+        former = self._by_role[peer.role].get(peer.name)
         if former is not None:
             former.refuse("another connection came in its name")
         if peer.role == permissions.WORKER:
             self._announce_lost(peer.name)  # its predecessor, whose last words have not come
-        self._peers[peer.role, peer.name] = peer
+        self._by_role[peer.role][peer.name] = peer
         if peer.role == permissions.CLIENT:
+            self._trimmer.start()
             self.service.clients[peer.name] = peer.send
             self.service.handle([m.ClientJoined(peer.name)])
         # A client may be busy in code that lets no other thread run; if its host is gone, the network says so.
@@ -171,7 +173,7 @@ class SchedulerServer:
 
     def _is_known_to_run(self, peer: Peer) -> bool:
         """Return whether a worker's manager answers, and sees its process run."""
-        manager = self._peers.get((permissions.MANAGER, peer.manager))
+        manager = self._managers.get(peer.manager)
         if manager is None or self.loop.time() - manager.heard_at > self.silence_s / 2:
             return False
         return peer.incarnation in manager.facts.get("running", ())
@@ -182,10 +184,10 @@ class SchedulerServer:
             del self._nameless[peer]
             if isinstance(error, AuthenticationError):
                 self.warnings.warning("unnamed", "dropping %s: %s", str(peer), str(error))
-        if self._peers.get((peer.role, peer.name)) is not peer:
+        peers = self._by_role.get(peer.role, {})
+        if peers.get(peer.name) is not peer:
             return
-        del self._peers[peer.role, peer.name]
-        peer.looks.close()
+        del peers[peer.name]
         level = logging.WARNING if isinstance(error, AuthenticationError) else logging.INFO
         log.log(level, "%s left (%s)", peer, error or "it closed the connection")
         if peer.role == permissions.CLIENT:
@@ -195,27 +197,25 @@ class SchedulerServer:
                 self.service.logs.forget(peer.name)
                 self.service.code.forget(peer.name)
             left: list[Message] = [m.ClientLeft(peer.name)]
-            for (role, _), other in self._peers.items():
-                if role == permissions.WORKER:
-                    self.loop.call_soon(other.send, left)
+            for worker in self._workers.values():
+                self.loop.call_soon(worker.send, left)
         elif peer.role == permissions.WORKER:
             self.service.workers.pop(peer.name, None)
             self._worker_left(peer, error)
         else:
-            for name in [
-                name for name, (_, worker) in self._awaiting_exit_report.items() if worker.manager == peer.name
-            ]:
-                self._announce_lost(name)
+            for name, (_, worker) in list(self._awaiting_exit_report.items()):
+                if worker.manager == peer.name:
+                    self._announce_lost(name)
 
     def _pending_bytes(self, client: str) -> int:
-        peer = self._peers.get((permissions.CLIENT, client))
+        peer = self._clients.get(client)
         return 0 if peer is None else peer.connection.pending_bytes
 
     # ---------------------------------------------------------------- workers
 
     def _on_worker_joined(self, peer: Peer, message: m.WorkerConnected) -> bool:
         peer.manager, peer.incarnation = message.manager, message.incarnation
-        message.killable = (permissions.MANAGER, message.manager) in self._peers
+        message.killable = message.manager in self._managers
         peer.send([m.AskReply(0)])
         log.info("%s joined", peer)
         if waiting := [each for each in self._successors.get(message.manager, ()) if not each.done()]:
@@ -228,7 +228,7 @@ class SchedulerServer:
         words = self._exit_reports.pop(name, None)
         if words is not None:
             self._report_exit(words)
-        elif isinstance(error, ProtocolError) or (permissions.MANAGER, peer.manager) not in self._peers:
+        elif isinstance(error, ProtocolError) or peer.manager not in self._managers:
             self._mark_lost(name, f"its connection ended: {error or 'it closed it'}")
         else:
             self._tell_manager(peer, m.StopWorker(name, True, "its connection ended", deliberate=False))
@@ -246,25 +246,23 @@ class SchedulerServer:
         worker = self.service.machine.state.workers.get(name)
         if worker is not None:
             gone: list[Message] = [m.PeersLost([worker.address])]
-            for (role, _), peer in self._peers.items():
-                if role != permissions.MANAGER:
-                    self.loop.call_soon(peer.send, gone)
+            for peer in (*self._clients.values(), *self._workers.values()):
+                self.loop.call_soon(peer.send, gone)
 
     def _mark_lost(self, name: str, cause: str) -> None:
         """Give up a worker without an exit report, and what it was executing."""
         self._tell_peers(name)
         self.service.handle([m.WorkerGone(name, None, False, cause, unheard=True)])
 
-    def _on_worker_ended(self, peer: Peer, message: m.WorkerEnded) -> bool:
+    def _on_worker_ended(self, peer: Peer, message: m.WorkerEnded) -> None:
         name = message.worker
         if name in self._awaiting_exit_report and self._is_about(message, self._awaiting_exit_report[name][1], peer):
             self._awaiting_exit_report.pop(name)[0].cancel()
             self._report_exit(message)
         else:
-            worker = self._peers.get((permissions.WORKER, name))
+            worker = self._workers.get(name)
             if worker is not None and self._is_about(message, worker, peer):
                 self._exit_reports[name] = message  # what the worker itself said last is still under way
-        return False
 
     @staticmethod
     def _is_about(ended: m.WorkerEnded, worker: Peer, manager: Peer) -> bool:
@@ -279,7 +277,7 @@ class SchedulerServer:
         self.service.handle([m.WorkerGone(words.worker, executing, words.deliberate, words.cause, words.unheard)])
 
     def _stop_worker(self, command: m.StopWorker) -> None:
-        peer = self._peers.get((permissions.WORKER, command.worker))
+        peer = self._workers.get(command.worker)
         if peer is None:
             return
         if not self._tell_manager(peer, command):
@@ -288,7 +286,7 @@ class SchedulerServer:
                 peer.refuse(command.reason)
 
     def _tell_manager(self, peer: Peer, command: m.StopWorker) -> bool:
-        manager = self._peers.get((permissions.MANAGER, peer.manager))
+        manager = self._managers.get(peer.manager)
         if manager is None:
             return False
         command.incarnation = peer.incarnation
@@ -297,11 +295,7 @@ class SchedulerServer:
 
     def _on_retire_workers(self, peer: Peer, message: m.RetireWorkers) -> bool:
         """Retire workers of the manager that asks, and no others."""
-        mine = {
-            name
-            for (role, name), other in self._peers.items()
-            if role == permissions.WORKER and other.manager == peer.name
-        }
+        mine = {name for name, worker in self._workers.items() if worker.manager == peer.name}
         message.workers = [name for name in message.workers if name in mine]
         return bool(message.workers)
 
@@ -312,10 +306,10 @@ class SchedulerServer:
         """
         workers, count = self.service.machine.state.workers, 0
         for name in list(workers):
-            peer = self._peers.get((permissions.WORKER, name))
+            peer = self._workers.get(name)
             if peer is None or name not in workers or workers[name].retiring:
                 continue  # it has gone meanwhile, or another has taken its place already
-            if (permissions.MANAGER, peer.manager) not in self._peers:
+            if peer.manager not in self._managers:
                 raise RuntimeError(f"the worker {name} has no manager that could start another one in its place")
             successor: asyncio.Future[str] = self.loop.create_future()
             self._successors.setdefault(peer.manager, []).append(successor)
@@ -329,11 +323,10 @@ class SchedulerServer:
             count += 1
         return count
 
-    def _on_heartbeat(self, peer: Peer, message: m.Heartbeat) -> bool:
+    def _on_heartbeat(self, peer: Peer, message: m.Heartbeat) -> None:
         peer.facts = message.facts
         if peer.heartbeats is not None:
             peer.heartbeats.agree(message.facts)
-        return False
 
     def _on_broken(self, error: Any) -> None:
         log.error("no worker can start: %s", error)
@@ -381,15 +374,13 @@ class SchedulerServer:
         self.warnings.close()
         for listener in self._listeners:
             listener.close()
-        for peer in [*self._peers.values(), *self._nameless]:
-            peer.looks.close()
-            peer.timer.cancel()
-            if peer.heartbeats is not None:
-                peer.heartbeats.stop()
+        for peer in [*self._clients.values(), *self._workers.values(), *self._managers.values(), *self._nameless]:
+            peer.stop()
             peer.connection.close()
         for timer, _ in self._awaiting_exit_report.values():
             timer.cancel()
-        self._peers.clear()
+        for peers in self._by_role.values():
+            peers.clear()
         self._nameless.clear()
         self.service.close()
 

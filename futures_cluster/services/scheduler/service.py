@@ -16,7 +16,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import locks
 from futures_cluster import messages as m
@@ -25,10 +25,14 @@ from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.scheduler.state import State
 from futures_cluster.services.common import plugin_runner
+from futures_cluster.services.common.loop_thread import call_soon
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.scheduler.log_relay import LogRelay
 from futures_cluster.services.scheduler.module_relay import CodeRelay
 from futures_cluster.wire.codec.payloads import segment_of
+
+if TYPE_CHECKING:
+    from futures_cluster.services.observe.monitor import ClusterMonitor
 
 log = logging.getLogger("futures_cluster")
 
@@ -38,15 +42,6 @@ _RELAYED = frozenset((m.LogRecords, m.LogSettings, m.ShareCode, m.RelayData, m.D
 _WATCHED = frozenset((m.WorkerConnected, m.WorkerRetiring, m.WorkerReport, m.WorkerGone)) | _RELAYED
 
 Receiver = Callable[[list[Message]], None]
-
-
-class Noticing(Protocol):
-    """Listener that the service tells which workers have joined or are lost.
-
-    The service passes on workers' reports, too; it calls on any thread, under the lock.
-    """
-
-    def on_message(self, message: Message) -> None: ...
 
 
 class SchedulerService:
@@ -88,7 +83,7 @@ class SchedulerService:
         self._timer_at: float | None = None
         self._pids: dict[int, str] = {}
         self._plugins = plugin_runner.watch_of_scheduler()
-        self.monitor: Noticing | None = None  # keeps what workers report, for the page
+        self.monitor: ClusterMonitor | None = None  # keeps what workers report, for the page
 
     def handle(self, messages: Iterable[Message]) -> None:
         """Take messages of one sender, in order."""
@@ -123,7 +118,7 @@ class SchedulerService:
         if self.monitor is not None:
             self.monitor.on_message(message)  # first: a worker must know of viewers before its tasks
         if type(message) is m.WorkerConnected:
-            self.logs.joined(message.worker)
+            self.logs.tell(message.worker)
             self.code.joined(message.worker)
         self._drive(message, now)
         if type(message) is m.WorkerConnected:
@@ -132,7 +127,7 @@ class SchedulerService:
             self.logs.lost(message.worker)
             self.code.lost(message.worker)
         if self._on_event is not None and kind is not m.WorkerReport:
-            self._on_loop(self._on_event, message)
+            call_soon(self._loop, self._on_event, message)
 
     def _drive(self, message: Message, now: float) -> None:
         """Give the machine a message, which may change when it wants to be woken."""
@@ -140,7 +135,7 @@ class SchedulerService:
         deadline = self.machine.next_deadline()
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._timer_at = deadline
-            self._on_loop(self._set_timer)
+            call_soon(self._loop, self._set_timer)
 
     def settled(self) -> State:
         """Return the machine's state with complete books, on the loop's thread."""
@@ -164,7 +159,7 @@ class SchedulerService:
         elif type(message) is m.ShareCode:
             self.code.share(message)
         elif self._on_event is not None:
-            self._on_loop(self._on_event, message)
+            call_soon(self._loop, self._on_event, message)
 
     def could_start(self) -> bool:
         """Return whether a task that came now would start at once.
@@ -173,10 +168,6 @@ class SchedulerService:
         """
         state = self.machine.state
         return bool(state.with_free_slot) and not state.queued and self.machine.lone.running is None
-
-    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(function, *args)
 
     def _carry_out(self, commands: list[Any]) -> None:
         if len(commands) == 1:
@@ -199,7 +190,7 @@ class SchedulerService:
             elif kind is m.PayloadsFreed:
                 self._free(command.payloads)
             else:
-                self._on_loop(self._stop_worker, command)
+                call_soon(self._loop, self._stop_worker, command)
         for name, messages in to_workers.items():
             self._send_to_worker(name, messages)
         for name, messages in to_clients.items():

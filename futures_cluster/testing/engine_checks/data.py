@@ -98,7 +98,7 @@ def check_results_after_the_end(make_executor: MakeExecutor) -> None:
 def check_priority(make_executor: MakeExecutor) -> None:
     """Higher runs first; among equals, what was submitted first."""
 
-    # Never measured, both of them: nothing is committed in advance.
+    # Never measured, both of them: nothing is assigned in advance.
     def begin_before(folder: SharedFolder) -> None:
         tasks.begin_and_wait(folder, "begun", "go")
 

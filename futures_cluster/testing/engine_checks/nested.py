@@ -29,7 +29,7 @@ def check_nested(make_executor: MakeExecutor) -> None:
 def check_priority_of_children(make_executor: MakeExecutor) -> None:
     """A task's children come before unrelated tasks of a lower priority."""
 
-    # Never measured, none of them: nothing is committed in advance.
+    # Never measured, none of them: nothing is assigned in advance.
     def begin_before_children(folder: SharedFolder) -> None:
         tasks.begin_and_wait(folder, "begun", "go")
 

@@ -4,8 +4,8 @@ Covers: a scheduler that gives each ready task to a random worker with a free sl
 data, durations or stealing. It never leaves a slot free while a task is ready, as far as it knows. Does not cover:
 failures, options, cancelling: it is for undisturbed simulations only.
 
-``in_advance`` tasks are committed to each slot beyond the one that runs: then a slot does not wait for the scheduler's
-answer, but what is committed stays there however long it waits.
+``in_advance`` tasks are assigned to each slot beyond the one that runs: then a slot does not wait for the scheduler's
+answer, but what is assigned stays there however long it waits.
 """
 
 from __future__ import annotations
@@ -116,12 +116,12 @@ class RandomScheduler:
             worker = candidates[i]
             if self._room[worker] > 0:  # else a lent slot was given back
                 self._room[worker] -= 1
-                self._commit(ready.popleft(), worker)
+                self._assign(ready.popleft(), worker)
             if self._room[worker] <= 0:
                 candidates[i] = candidates[-1]
                 candidates.pop()
 
-    def _commit(self, task: _Task, worker: str) -> None:
+    def _assign(self, task: _Task, worker: str) -> None:
         key, function, payload, _ = task.row
         self._attempts += 1
         task.attempt = self._attempts

@@ -35,9 +35,9 @@ class Checks:
         self._inputs: dict[Key, tuple[Key, ...] | None] = {}  # None: submitted with different inputs
         self._rerun: dict[Key, bool] = {}
         self._values: dict[Key, int | None] = {}  # computed when asked for
-        self._committed: dict[Key, tuple[str, int]] = {}  # unanswered: worker, attempt
+        self._assigned: dict[Key, tuple[str, int]] = {}  # unanswered: worker, attempt
         self._deaths: Counter[Key] = Counter()  # how often a worker died while it executed the task
-        self._lost: Counter[Key] = Counter()  # how often a worker was lost that it was committed to
+        self._lost: Counter[Key] = Counter()  # how often a worker was lost that it was assigned to
         self._made: dict[Key, None] = {}  # keys that workers made for what their tasks submit
 
     def define(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
@@ -94,7 +94,7 @@ class Checks:
                 not event.deliberate and (event.executing is None or event.unheard)
             )
             for key in self._count_lost(event.worker):
-                del self._committed[key]
+                del self._assigned[key]
                 if unknown:  # then the scheduler may suspect any of them
                     self._deaths[key] += 1
         for command in commands:
@@ -102,7 +102,7 @@ class Checks:
                 self._count_lost(command.worker)  # it may still answer
             elif isinstance(command, m.ToWorker) and isinstance(command.message, m.RunTasks):
                 for row in command.message.runs:
-                    self._committed[row[0]] = (command.worker, row[1])
+                    self._assigned[row[0]] = (command.worker, row[1])
             elif isinstance(command, m.ToClient) and isinstance(command.message, m.TasksDone):
                 for key, outcome, payload, _, _ in command.message.done:
                     if outcome == FAILED and isinstance(payload, dict) and payload["kind"] == "WorkerDied":
@@ -117,14 +117,14 @@ class Checks:
             if row[1] == FINISHED
         }
         rows = event.finished
-        current = {key for key, attempt, *_ in rows if self._committed.get(key) == (event.worker, attempt)}
+        current = {key for key, attempt, *_ in rows if self._assigned.get(key) == (event.worker, attempt)}
         for key, attempt, *_ in rows:
             assert key not in told or key in current, f"the answer of an old attempt at {key} was used: {attempt}"
         for key in current:
-            del self._committed[key]
+            del self._assigned[key]
 
     def _count_lost(self, worker: str) -> list[Key]:
-        keys = [key for key, (name, _) in self._committed.items() if name == worker]
+        keys = [key for key, (name, _) in self._assigned.items() if name == worker]
         self._lost.update(keys)
         return keys
 
