@@ -13,14 +13,12 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, errors, locks
-from futures_cluster import messages as m
 from futures_cluster.config import Config
-from futures_cluster.engines.base import EngineBase, check_usable
+from futures_cluster.engines.base import check_usable
 from futures_cluster.engines.inprocess.deadlines import Deadlines
 from futures_cluster.engines.inprocess.facts import EngineFacts
 from futures_cluster.engines.inprocess.lending import Lending
@@ -33,20 +31,16 @@ from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key
 from futures_cluster.services.client.call_preparation import (
     check_free,
-    check_shareable,
-    find_equal,
     find_refusal,
     inherit,
-    pure_key,
 )
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import function_name
-from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
+from futures_cluster.services.client.shared_objects import SharedObjectClient
 from futures_cluster.services.common import forks, process_lifetime
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
-from futures_cluster.wire.codec.object_codec import Call, ObjectCodec
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.graphs import Graph
@@ -55,14 +49,10 @@ if TYPE_CHECKING:
 _engines = itertools.count(1)
 
 
-class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
+class InProcessEngine(WorkLifecycle, EngineFacts):
     """Threads of this process."""
 
     supports_graphs = True
-    shares_memory = True
-    can_stop_tasks = False
-    leader: Any = None
-    closed: BaseException | None = None  # results are here whatever has ended
 
     def __init__(self, config: Config, make_future: Callable[[Any, Any], Any]) -> None:
         if config.mp_context is not None:
@@ -71,18 +61,11 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
             raise errors.NotSupported("max_tasks_per_child is for processes; threads are not replaced")
         if config.memory_limit is not None:
             raise errors.NotSupported("memory_limit is for processes; threads share this process's memory")
-        self.find_executor: Callable[[], Any] = lambda: None
+        super().__init__(config, make_future)
         self.max_workers = config.max_workers
         self.slots = config.max_workers * config.threads_per_worker
-        self.broken: BaseException | None = None
-        self.forked = False
-        self.owner = f"{self.name}{next(_engines)}"  # of keys: no other executor of this process has it
-        self.codec = ObjectCodec()
-        self.shared_port = SharedObjectClient(self)
+        self.owner = f"{self.name}{next(_engines)}"
         self.callbacks = CallbackThread()
-        self._config = config
-        self._make_future = make_future
-        self._objects = LocalObjects(self.name)
         # To users each thread is a worker, and offers what they say.
         self._resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
         limits = {LIMIT_PREFIX + name: amount for name, amount in config.limits.items()}
@@ -95,11 +78,10 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         self._deadlines = Deadlines()
         self._lending = Lending(self._slots, self._deadlines)
         self._limited = {}
-        self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._usual: SubmitOptions | None = None  # the options of the short way
         self._is_open = False  # the short way is open: started, not closing, not broken, not forked
-        self._started = self.closing = self._has_ended = False
+        self._started = self._has_ended = False
         self._lock = locks.RLock()  # a finalizer may come back here
 
     # ---------------------------------------------------------------- submitting
@@ -145,30 +127,19 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
             self._usual = options
         parent = context.submitting_task()
         found = arguments.find(args, kwargs) if options.resolve else arguments.Found()
-        given: list[Any] = [each for each in found.references.values() if self._is_own(each)]
-        key = options.key
-        if key is not None:
-            check_free(key, self._keyed)
-        elif options.pure:
-            keys = {each.key: index for index, each in enumerate(given)}
-            key = pure_key(function_name(fn), "", Call((fn, *args), kwargs, keys, found.inside), list(keys))
-            known = find_equal(key, self._keyed)
-            if known is not None:
-                return known
-        future = self._make_future(key, self)
-        future._number = number = next(self._numbers)
-        future._function_name = function_name(fn)
-        if key is not None:
-            self._keyed[key] = future
+        given = self._replaceable(found)
+        future, is_new = self._future_of_call(fn, args, kwargs, options)
+        if not is_new:
+            return future
         refusal = find_refusal(given, self) if given else None
         if refusal is not None:
             future._fail_here(refusal)
             return future
-        work = WorkItem(self, number, future, fn, args, kwargs)
+        work = WorkItem(self, future._number, future, fn, args, kwargs)
         if parent is not None:
             work.special, work.parent, work.depth = True, parent, parent.depth + 1
             asked = inherit(asked, parent)
-            parent.children[number] = None
+            parent.children[work.number] = None
         if asked is not DEFAULT_OPTIONS:
             work.apply_options(asked)
         if given:
@@ -224,19 +195,12 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
             self._check_idle()
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def _is_own(self, reference: Any) -> bool:
-        """Return whether a future may be replaced: it is released, or of this executor."""
-        return reference._client is self or (reference._client is None and bool(reference.key))
-
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; all share the object itself."""
         self._check()
         if options.key is not None:
             check_free(options.key, self._keyed)
-        future = self._make_future(options.key, self)
-        future._number, future._function_name = next(self._numbers), "scatter"
-        if options.key is not None:
-            self._keyed[options.key] = future
+        future = self._new_future(options.key, "scatter")
         future._deliver_value(value)
         return future
 
@@ -293,23 +257,12 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         if work is not None and not self.forked:
             work.drop_future()
 
-    def lend_executor(self, find: Callable[[], Any]) -> None:
-        """See ``Engine``."""
-        self.find_executor = find
-
     # ---------------------------------------------------------------- what futures ask (their client)
 
     @property
     def client(self) -> InProcessEngine:
         """What stands for the client of its futures."""
         return self
-
-    def name_future(self, future: ClientFuture) -> Key:
-        """Make the key of a future, by which it can be found from now on."""
-        name = future._function_name.rpartition("<locals>.")[2]
-        key = f"{name}-{self.owner}-{future._number}"
-        self._keyed[key] = future
-        return key
 
     def withdraw(self, future: ClientFuture) -> bool:
         """Take the work of a future away, unless a thread has it."""
@@ -328,29 +281,6 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         """Take note that a future was cancelled, and its work withdrawn."""
         self._check_idle()
 
-    def release(self, key: Key, at_once: bool) -> None:
-        """Do nothing: no other process holds a result."""
-
-    def future_of_key(self, key: Key) -> Any:
-        """See ``Engine``."""
-        return self._keyed[key]
-
-    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
-        """Return the futures, which the shared object keeps alive."""
-        return {key: self._keyed[key] for key in keys}
-
-    def share(self, future: ClientFuture) -> None:
-        """Take note that a future goes into a shared object."""
-        check_shareable(future, self)
-
-    def send(self, message: m.Message) -> None:
-        """Do what a scheduler would for shared objects."""
-        with DeferredSignals():
-            self._objects.handle(message, self.shared_port.deliver)
-
-    def about_to_wait(self) -> None:
-        """Do nothing: there is nothing to hurry."""
-
     def shared(self) -> SharedObjectClient:
         """See ``Engine``."""
         self._check()
@@ -367,10 +297,6 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         """See ``context.TaskHost``."""
         if task.host is self:
             self._lending.look_after(task)
-
-    def executor(self) -> Any:
-        """See ``context.TaskHost``."""
-        return self.find_executor()
 
     def _initialize(self) -> bool:
         try:

@@ -7,53 +7,37 @@ Covers: workers, counts, explanations, the ways to the status page and to plugin
 from __future__ import annotations
 
 import threading
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors
-from futures_cluster.engines.base import check_demand, check_limits, how_it_ended
+from futures_cluster.engines.base import how_it_ended
+from futures_cluster.engines.inprocess.base import InProcessBase
 from futures_cluster.engines.inprocess.slots import Slots, SlotThread
 from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import WorkItem
-from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.messages import Key
 
 if TYPE_CHECKING:
-    from futures_cluster.config import Config
     from futures_cluster.engines.inprocess.observed import EngineObserver
     from futures_cluster.scheduler.state import State
     from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 
-class EngineFacts:
+class EngineFacts(InProcessBase):
     """Part of ``InProcessEngine``."""
 
     name = "threads"
     max_workers: int
-    closing: bool
-    forked: bool
     watching: Watching
     queued: dict[int, WorkItem]  # work that has not begun, by its number; the taker owns it
-    _config: Config
     _resources: dict[str, float]  # of all threads together
     _slots: Slots
-    _keyed: weakref.WeakValueDictionary[Key, Any]
-    _numbers: Iterator[int]
     _lock: threading.RLock
     _check: Callable[[], None]
     _looks = 0  # numbers that ``count_tasks`` has used up
     _observed: EngineObserver | None = None  # from the first look on
-
-    def check_options(self, options: TaskOptions) -> None:
-        """See ``Engine``."""
-        check_limits(options, self._config.limits)
-        check_demand(options, self._config.resources, [self.name])
-
-    @property
-    def is_closed(self) -> bool:
-        """See ``Engine``."""
-        return self.closing
 
     def watch(self, plugin: SchedulerPlugin) -> None:
         """See ``Engine``."""
@@ -125,9 +109,6 @@ class EngineFacts:
     def restart_workers(self) -> None:
         """See ``Engine``."""
         raise errors.NotSupported("threads share the modules of this process, and cannot be restarted")
-
-    def upload(self, path: str) -> None:
-        """See ``Engine``; there is no process to send it to."""
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
