@@ -1,7 +1,7 @@
 """The engine whose workers are threads of this process.
 
 Covers: submitting, what the futures of its tasks ask (it is their client), the end. Does not cover: what happens to a
-call then (``lifecycle``), the threads (``slots``), the order (``ready``), facts (``facts``).
+call then (``lifecycle``), the threads (``slots``), the order (``ready``), facts (``introspection``).
 
 A call without options, without futures among its arguments and outside of tasks takes the short way: ``submit`` makes a
 future and a work, puts both away, and a thread calls the function and delivers. All else is *special* work. Each work
@@ -20,12 +20,11 @@ from futures_cluster import context, errors, locks
 from futures_cluster.config import Config
 from futures_cluster.engines.base import check_usable
 from futures_cluster.engines.inprocess.deadlines import Deadlines
-from futures_cluster.engines.inprocess.facts import EngineFacts
+from futures_cluster.engines.inprocess.instrumentation import Instrumentation
+from futures_cluster.engines.inprocess.introspection import EngineIntrospection
 from futures_cluster.engines.inprocess.lending import Lending
-from futures_cluster.engines.inprocess.lifecycle import WorkLifecycle
 from futures_cluster.engines.inprocess.ready import Ready
 from futures_cluster.engines.inprocess.slots import Slots
-from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, InputWaiter, WorkItem
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key
@@ -49,9 +48,10 @@ if TYPE_CHECKING:
 _engines = itertools.count(1)
 
 
-class InProcessEngine(WorkLifecycle, EngineFacts):
+class InProcessEngine(EngineIntrospection):
     """Threads of this process."""
 
+    name = "threads"
     supports_graphs = True
 
     def __init__(self, config: Config, make_future: Callable[[Any, Any], Any]) -> None:
@@ -67,14 +67,13 @@ class InProcessEngine(WorkLifecycle, EngineFacts):
         self.owner = f"{self.name}{next(_engines)}"
         self.callbacks = CallbackThread()
         # To users each thread is a worker, and offers what they say.
-        self._resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
-        limits = {LIMIT_PREFIX + name: amount for name, amount in config.limits.items()}
-        self._ready = Ready({**self._resources, **limits})
+        self.resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
+        self.limits = config.limits
+        self._ready = Ready(self.resources | {LIMIT_PREFIX + name: amount for name, amount in self.limits.items()})
         self.queued: dict[int, WorkItem] = {}
-        initialize = None if config.initializer is None else self._initialize
         prefix = config.thread_name_prefix or "futures_cluster-slot"
-        self.watching = Watching(self.name, config.max_workers, lambda: self._slots.settle(), config.debug)
-        self._slots = Slots(self, config.max_workers, prefix, self._ready, self.queued, initialize)
+        self.instrumentation = Instrumentation(self.name, self.max_workers, lambda: self._slots.settle(), config.debug)
+        self._slots = Slots(self, prefix, self._ready)
         self._deadlines = Deadlines()
         self._lending = Lending(self._slots, self._deadlines)
         self._limited = {}
@@ -210,7 +209,7 @@ class InProcessEngine(WorkLifecycle, EngineFacts):
         if not self._started:
             with DeferredSignals(), self._lock:
                 process_lifetime.register_cluster(self)
-                self.watching.joined(os.getpid())
+                self.instrumentation.joined(os.getpid())
                 self._started = self._is_open = True
                 if self.closing:  # by a finalizer, meanwhile
                     self._is_open = False
@@ -298,9 +297,11 @@ class InProcessEngine(WorkLifecycle, EngineFacts):
         if task.host is self:
             self._lending.look_after(task)
 
-    def _initialize(self) -> bool:
+    def initialize(self) -> bool:
+        """Call the initializer on a new thread; False if it failed."""
+        if self._config.initializer is None:
+            return True
         try:
-            assert self._config.initializer is not None
             with forks.Once():
                 self._config.initializer(*self._config.initargs)
         except BaseException as error:
@@ -335,9 +336,9 @@ class InProcessEngine(WorkLifecycle, EngineFacts):
         if wait:
             self._slots.join()
             self._deadlines.join()
-            self.watching.join()
-            if self._observed is not None:
-                self._observed.join()
+            self.instrumentation.join()
+            if self._view is not None:
+                self._view.join()
             self.callbacks.join()
 
     def ended(self) -> None:
@@ -348,9 +349,9 @@ class InProcessEngine(WorkLifecycle, EngineFacts):
             self._has_ended = True
         self.shared_port.close(RuntimeError("the executor was shut down"))
         self._deadlines.close()
-        self.watching.close()
-        if self._observed is not None:
-            self._observed.close()
+        self.instrumentation.close()
+        if self._view is not None:
+            self._view.close()
         # Let go of the user's objects for threads at once: the collector of cycles may come late.
         self._config = self._config._replace(initializer=None, initargs=())
         self.callbacks.close(lambda: process_lifetime.unregister_cluster(self))

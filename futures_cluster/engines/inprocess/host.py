@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from futures_cluster.messages import Key
-from futures_cluster.scheduler.state import State
 
 
 class Host(Protocol):
@@ -19,19 +18,27 @@ class Host(Protocol):
     ----------
     name : str
         Of the engine among those of this process.
+    max_workers : int
+        How many threads there are at most, besides those in the place of tasks that wait.
+    resources, limits : dict
+        Amounts that all threads have together.
     queued : dict
         Calls that wait for a thread, by their numbers.
     """
 
     name: str
+    max_workers: int
+    resources: dict[str, float]
+    limits: dict[str, float]
     queued: dict[int, Any]
 
     @property
-    def watching(self) -> Any: ...
+    def instrumentation(self) -> Any: ...
     @property
     def threads(self) -> Sequence[Any]: ...
     def running(self) -> Sequence[Any]: ...
-    def picture(self, now: float) -> State: ...
+    def known_results(self) -> list[Any]: ...
+    def initialize(self) -> bool: ...
     def next_number(self) -> int: ...
     def make_future(self, key: Key, work: Any) -> Any: ...
     def admit_graph(self, works: list[Any]) -> None: ...

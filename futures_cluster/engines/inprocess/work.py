@@ -46,7 +46,7 @@ class WorkItem(context.TaskContext):
     containers : set of int or None
         Ids of the containers with these futures (``arguments.Found.inside``).
     slot : int
-        Number of the thread that executes it, while ``watching`` is on.
+        Number of the thread that executes it, while ``instrumentation`` is on.
     """
 
     host: Host

@@ -7,9 +7,8 @@ explaining it (``scheduler.views.explain``). Only viewers cause this work, and n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, WorkItem
@@ -27,40 +26,32 @@ from futures_cluster.scheduler.records import (
 )
 from futures_cluster.scheduler.state import State
 
-#: Work that a picture has, one by one.
+if TYPE_CHECKING:
+    from futures_cluster.engines.inprocess.host import Host
+
+#: Work that a snapshot has, one by one.
 MAX_WORK = 20_000
 
 
-def make_picture(
-    name: str,
-    slots: int,
-    resources: dict[str, float],
-    limits: dict[str, float],
-    running: list[WorkItem],
-    queued: Iterable[WorkItem],
-    done: Iterable[Any],
-    groups: dict[str, FunctionStats],
-    now: float,
-    in_order: bool = False,
-) -> State:
+def take_snapshot(engine: Host, now: float, in_order: bool = False) -> State:
     """Return a state with one worker and its slots.
 
     Parameters
     ----------
-    done : iterable of Future
-        Futures of ended calls whose key a user or library has read.
-    groups : dict
-        What was measured of functions, by name.
+    engine : Host
     now : float
         On the caller's clock.
     in_order : bool
         Also put queued work into the queue, for ``scheduler.views.explain``, which says how much comes before.
     """
     state = State()
-    state.limits.declare(limits)
+    state.limits.declare(engine.limits)
     state.clients["main"] = ("main",)
-    state.groups.update(groups)
-    worker = state.workers[name] = Worker(name, "", slots, False, resources, "", os.getpid())
+    queued, running = list(engine.queued.values()), engine.running()
+    done = engine.known_results()
+    state.groups.update(engine.instrumentation.groups)
+    worker = Worker(engine.name, "", engine.max_workers, False, engine.resources, "", os.getpid())
+    state.workers[engine.name] = worker
     moment = clocks.perf_counter()
     works: dict[WorkItem, Task] = {}
     by_future: dict[int, Task] = {}
