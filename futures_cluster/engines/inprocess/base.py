@@ -37,7 +37,9 @@ class InProcessBase(EngineBase):
     Attributes
     ----------
     name : str
-        What users call its worker.
+        What log records of its tasks call the worker.
+    worker : str
+        What users call it.
     owner : str
         Part of keys: no other engine of this process makes the same.
     """
@@ -47,8 +49,7 @@ class InProcessBase(EngineBase):
     forked = False
     leader: Any = None
     closed: BaseException | None = None  # results are here whatever has ended
-    name = ""
-    owner = ""
+    name = worker = owner = ""
     _numbers: Iterator[int]
 
     def __init__(self, config: Config, make_future: Callable[[Any, Any], Any]) -> None:
@@ -70,7 +71,7 @@ class InProcessBase(EngineBase):
     def check_options(self, options: TaskOptions) -> None:
         """See ``Engine``."""
         check_limits(options, self._config.limits)
-        check_demand(options, self._config.resources, [self.name])
+        check_demand(options, self._config.resources, [self.worker])
 
     def upload(self, path: str) -> None:
         """See ``Engine``; there is no process to send it to."""

@@ -51,7 +51,7 @@ _engines = itertools.count(1)
 class InProcessEngine(EngineIntrospection):
     """Threads of this process."""
 
-    name = "threads"
+    name = worker = "threads"
     supports_graphs = True
 
     def __init__(self, config: Config, make_future: Callable[[Any, Any], Any]) -> None:

@@ -56,7 +56,7 @@ class _Task(context.TaskContext):
 class SyncEngine(InProcessBase):
     """Runs tasks at submit."""
 
-    name = owner = "sync"
+    worker = owner = "sync"  # without a name in log records
     client: Any = None
     callbacks = _Callbacks()
     max_workers = 1
