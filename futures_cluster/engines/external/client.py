@@ -47,6 +47,9 @@ class ClusterLink(Protocol):
     can_stop_tasks: bool
     carries_handles: bool  # futures that stay futures travel with their handles; otherwise a key is enough
 
+    def connect(self, ours: ExternalClient, listens: bool) -> None:
+        """Tell this client of ours what happens; ``listens`` also to what workers report of tasks."""
+
     def submit(self, call: RemoteCall, handles: list[Any], options: TaskOptions) -> Any:
         """Submit a call with these inputs; returns its handle."""
 

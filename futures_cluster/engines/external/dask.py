@@ -21,8 +21,9 @@ from dask.utils import typename
 
 from futures_cluster import clocks, errors, locks
 from futures_cluster.config import Config
+from futures_cluster.engines.base import check_arguments
 from futures_cluster.engines.external.client import ExternalClient
-from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
+from futures_cluster.engines.external.engine import ExternalEngine, executor_in_task
 from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
 from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.engines.options import SubmitOptions
@@ -120,12 +121,11 @@ class DaskLink:
         self._is_awake = False
         self._watching: set[asyncio.Task[None]] = set()
 
-    def connect(self, ours: ExternalClient, listen: bool) -> None:
-        """Tell this client of ours what happens."""
-        self._ours = ours
-        if listen:
+    def connect(self, ours: ExternalClient, listens: bool) -> None:
+        """See ``external.client.ClusterLink``."""
+        self._ours, self._listens = ours, listens
+        if listens:
             self.client.subscribe_topic(_topic(ours.name), self._heard)
-        self._listens = listen
 
     def _heard(self, event: Any) -> None:
         _, news = event
@@ -320,7 +320,7 @@ class DaskEngine(ExternalEngine):
     ) -> None:
         is_own = False
         if config is not None:
-            self.check(config)
+            check_arguments(config, self.not_here, f"for workers of {self.title}")
             if isinstance(config.backend, str):
                 address = "tcp" + config.backend.removeprefix("dask")
                 connect: Any = distributed.Client
@@ -330,9 +330,7 @@ class DaskEngine(ExternalEngine):
                 client = config.backend
         if client is None or client.asynchronous:
             raise errors.NotSupported("an asynchronous distributed.Client cannot be used; make one that is not")
-        link = DaskLink(client, is_own)
-        super().__init__(ExternalClient(client_name(), make_future, link))
-        link.connect(self.client, listen=config is not None)
+        super().__init__(config, make_future, DaskLink(client, is_own))
         self._dask: Any = client
 
     @property

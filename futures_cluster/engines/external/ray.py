@@ -26,8 +26,9 @@ import ray.exceptions
 
 from futures_cluster import errors, locks
 from futures_cluster.config import Config
+from futures_cluster.engines.base import check_arguments
 from futures_cluster.engines.external.client import ExternalClient
-from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
+from futures_cluster.engines.external.engine import ExternalEngine, executor_in_task
 from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
 from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.messages import Key, TaskOptions
@@ -170,10 +171,10 @@ class RayLink:
         self._closed = False
         self._news = CallbackThread()
 
-    def connect(self, ours: ExternalClient, listen: bool) -> None:
-        """Tell this client of ours what happens."""
+    def connect(self, ours: ExternalClient, listens: bool) -> None:
+        """See ``external.client.ClusterLink``."""
         self._ours = ours
-        if listen:
+        if listens:
             board: Any = ray.remote(_Board)
             self._board = board.options(num_cpus=0, name=_board_name(ours.name)).remote()
             self._ask_board()
@@ -363,11 +364,9 @@ class RayEngine(ExternalEngine):
     def __init__(self, config: Config | None, make_future: Callable[[str, Any], Any]) -> None:
         users = None
         if config is not None:
-            self.check(config)
+            check_arguments(config, self.not_here, f"for workers of {self.title}")
             users = _users if _users.enter(config) else None
-        link = RayLink(users)
-        super().__init__(ExternalClient(client_name(), make_future, link))
-        link.connect(self.client, listen=config is not None)
+        super().__init__(config, make_future, RayLink(users))
 
     @property
     def max_workers(self) -> int:
