@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from futures_cluster.adapters.inner_threads import can_limit
-from futures_cluster.adapters.large import shares_files, shares_memory, warn
+from futures_cluster.adapters.large import shares_files, warn
 from futures_cluster.executor import Executor
 
 #: What joblib takes for ``mmap_mode``.
@@ -35,7 +35,7 @@ def check_options(
         raise ValueError(f"mmap_mode must be one of {MODES}, not {mmap_mode!r}")
     if unknown := sorted(others.keys() - _OF_JOBLIB):
         _warn(f"{', '.join(unknown)}: only joblib's own backends have such options; give them to the Executor instead")
-    if shares_memory(executor):
+    if executor._engine.shares_memory:
         if inner_threads is not None:
             _warn(
                 f"inner_max_num_threads={inner_threads}: the calls run in threads of this process, which share its "

@@ -39,25 +39,13 @@ _NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, di
 ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 
-def engine_client(executor: Executor) -> Any:
-    """Return the client between an executor and its scheduler.
-
-    None where each call runs at submit.
-    """
-    return executor._engine.client
-
-
-def shares_memory(executor: Executor) -> bool:
-    """Return whether the tasks of an executor get the caller's own objects."""
-    return executor._engine.shares_memory
-
-
 def shares_files(executor: Executor) -> bool:
     """Return whether the tasks of an executor find the caller's files.
 
     They do in processes of this host.
     """
-    return shares_memory(executor) or engine_client(executor).codec.pool is not None
+    engine = executor._engine
+    return engine.shares_memory or engine.client.codec.pool is not None
 
 
 def warn(text: str) -> None:
@@ -154,13 +142,7 @@ class LargeArguments:
         are futures, or some were not arrays.
     """
 
-    def __init__(
-        self,
-        executor: Executor,
-        least_bytes: int | None = LARGE_BYTES,
-        mode: str | None = "r",
-        folder: str | None = None,
-    ) -> None:
+    def __init__(self, executor: Executor, least_bytes: int | None, mode: str | None, folder: str | None) -> None:
         self._executor = executor
         self._least_bytes = float("inf") if least_bytes is None or mode is None else least_bytes
         self._mode = mode
@@ -168,8 +150,7 @@ class LargeArguments:
         self._known: dict[int, tuple[Any, Any]] = {}  # by id: a weak reference to the argument, and what goes out
         self._files: dict[int, tuple[Any, Any]] = {}  # by id: a weak reference to the memmap, and its file
         self._has_warned = False
-        codec: Any = engine_client(executor).codec
-        self._codec = codec  # its scope is known once workers start
+        self._codec = codec = executor._engine.client.codec  # its scope is known once workers start
         self.shares_files = shares_files(executor)
         self._pool = codec.pool if isinstance(executor._engine, LocalEngine) else None
         # Looking at the arguments of many small calls takes three times as long as pickling them.
