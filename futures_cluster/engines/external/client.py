@@ -229,7 +229,7 @@ class ExternalClient:
 
     def finished(self, key: Key, is_small: bool) -> None:
         """Take note that a task is done, with its result on the cluster."""
-        future = self._take(key)
+        future = self._pending.pop(key, None)
         if future is None:
             return
         if is_small:
@@ -241,14 +241,14 @@ class ExternalClient:
 
     def finished_here(self, key: Key, parcel: Envelope) -> None:
         """Take note that a task is done, with its result."""
-        future = self._take(key)
+        future = self._pending.pop(key, None)
         if future is not None:
             future._deliver_result(parcel)
             self._settled(future)
 
     def failed(self, key: Key, error: BaseException | bytes) -> None:
         """Take note that a task has failed, by itself or because of the cluster."""
-        future = self._take(key)
+        future = self._pending.pop(key, None)
         if future is None:
             return
         if isinstance(error, bytes):
@@ -259,7 +259,7 @@ class ExternalClient:
 
     def cancelled_there(self, key: Key) -> None:
         """Take note that the cluster has cancelled a task."""
-        future = self._take(key)
+        future = self._pending.pop(key, None)
         if future is not None:
             future._deliver_cancelled()
             self._settled(future)
@@ -275,16 +275,13 @@ class ExternalClient:
         """Stop tasks that have been running for too long."""
         for key in keys:
             handle = self._handles.get(key)
-            future = self._take(key)
+            future = self._pending.pop(key, None)
             if future is not None:
                 future._fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout"))
                 self._cancel_dependents(key)
                 if handle is not None and self.can_stop_tasks:
                     self._link.cancel(key, handle, True)
                 self._settled(future)
-
-    def _take(self, key: Key) -> Any:
-        return self._pending.pop(key, None)
 
     def _settled(self, future: ClientFuture) -> None:
         self._done_with(future)
@@ -387,7 +384,7 @@ class ExternalClient:
 
     def _cancel_dependents(self, key: Key) -> None:
         for dependent in self._dependents.pop(key, ()):
-            future = self._take(dependent)
+            future = self._pending.pop(dependent, None)
             if future is not None:
                 handle = self._handles.pop(dependent, None)
                 if handle is not None:

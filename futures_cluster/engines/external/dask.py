@@ -11,6 +11,7 @@ and moves them as any other data. Tasks of ours that submit tasks use the worker
 from __future__ import annotations
 
 import asyncio
+import itertools
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -146,15 +147,9 @@ class DaskLink:
     def _send(self) -> None:
         """Send what was submitted, equal options together; on the loop."""
         self._is_awake = False  # before looking: a thread that submits from now on wakes the loop again
-        batch: list[Any] = []
-        while self._unsent:
-            item = self._unsent.popleft()
-            if batch and (item[2] is not batch[0][2] or item[0].depth != batch[0][0].depth):
-                self._send_batch(batch)
-                batch = []
-            batch.append(item)
-        if batch:
-            self._send_batch(batch)
+        waiting = [self._unsent.popleft() for _ in range(len(self._unsent))]
+        for _, batch in itertools.groupby(waiting, lambda item: (id(item[2]), item[0].depth)):
+            self._send_batch(list(batch))
 
     def _send_batch(self, batch: list[Any]) -> None:
         first, _, options, _ = batch[0]

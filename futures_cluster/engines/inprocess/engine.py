@@ -254,7 +254,7 @@ class InProcessEngine(EngineIntrospection):
         """Drop an unfinished call of a graph with its last future; ``__del__`` calls it."""
         work: Any = self.queued.get(future._number)
         if work is not None and not self.forked:
-            work.drop_future()
+            work.withdraw()
 
     # ---------------------------------------------------------------- what futures ask (their client)
 
@@ -265,16 +265,8 @@ class InProcessEngine(EngineIntrospection):
 
     def withdraw(self, future: ClientFuture) -> bool:
         """Take the work of a future away, unless a thread has it."""
-        work: Any = self.queued.get(future._number)
-        if work is None:
-            return False
-        if future._of_graph:
-            taken: bool = work.drop_future()
-            return taken
-        if not self.take_out(work):
-            return False
-        work.forget_call()
-        return True
+        work = self.queued.get(future._number)
+        return work is not None and work.withdraw()
 
     def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Take note that a future was cancelled, and its work withdrawn."""

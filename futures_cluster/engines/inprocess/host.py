@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from futures_cluster.context import TaskHost
 from futures_cluster.messages import Key
 
 
-class Host(Protocol):
+class Host(TaskHost, Protocol):
     """The engine, as its calls, its threads, graphs and the status page see it.
 
     Attributes
@@ -24,6 +25,7 @@ class Host(Protocol):
         Amounts that all threads have together.
     queued : dict
         Calls that wait for a thread, by their numbers.
+    instrumentation : Instrumentation
     """
 
     name: str
@@ -31,9 +33,8 @@ class Host(Protocol):
     resources: dict[str, float]
     limits: dict[str, float]
     queued: dict[int, Any]
+    instrumentation: Any
 
-    @property
-    def instrumentation(self) -> Any: ...
     @property
     def threads(self) -> Sequence[Any]: ...
     def running(self) -> Sequence[Any]: ...
@@ -51,6 +52,3 @@ class Host(Protocol):
     def cancel(self, work: Any) -> None: ...
     def take_out(self, work: Any) -> bool: ...
     def ended(self) -> None: ...
-    def task_waits(self, task: Any, waits: bool) -> None: ...
-    def has_children(self, task: Any) -> None: ...
-    def executor(self) -> Any: ...

@@ -124,22 +124,21 @@ class WorkLifecycle(InProcessBase):
     def fail(self, work: WorkItem, error: BaseException) -> None:
         """Fail work that waits for what has failed."""
         if self.take_out(work):
-            work.forget_call()
             work.deliver_failure(error)
 
     def cancel(self, work: WorkItem) -> None:
         """Cancel work that waits for what was cancelled."""
         if self.take_out(work):
-            work.forget_call()
             work.deliver_cancelled()
 
     def take_out(self, work: WorkItem) -> bool:
-        """Take work away that has not begun; False if it has."""
+        """Take work away that has not begun, and drop its call; False if it has begun."""
         if self.queued.pop(work.number, None) is None:
             return False
         if work.parent is not None:
             work.parent.children.pop(work.number, None)
         self._check_idle()
+        work.forget_call()
         return True
 
     def _check_idle(self) -> None:

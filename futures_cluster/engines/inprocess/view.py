@@ -72,12 +72,8 @@ class WorkerStandIn:
         self.machine_lock = locks.Lock()
         self.peers = SimpleNamespace(number=0)
         self.store = _NothingStored()
+        self.stats = engine.instrumentation.stats
         self._engine = engine
-
-    @property
-    def stats(self) -> Any:
-        """Failures, and when it began."""
-        return self._engine.instrumentation.stats
 
     @property
     def recorder(self) -> Any:

@@ -152,6 +152,10 @@ class WorkItem(context.TaskContext):
         """Cancel its future, because one of its inputs was cancelled."""
         self.future._deliver_cancelled()
 
+    def withdraw(self) -> bool:
+        """Do not begin, because its future is cancelled or gone; return False if it has begun."""
+        return self.host.take_out(self)
+
     def forget_call(self) -> None:
         """Drop the function and its arguments, which keep the user's objects alive."""
         self.fn, self.args, self.kwargs, self.futures = _nothing, (), {}, None
