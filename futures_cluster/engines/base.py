@@ -6,7 +6,7 @@ any engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -72,6 +72,11 @@ def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[
             )
     if options.workers and not set(map(place_of, options.workers)) & set(map(place_of, workers)):
         raise ValueError(f"there is no worker named {' or '.join(options.workers)}; there are {', '.join(workers)}")
+
+
+def worker_facts(pid: int, slots: int, tasks: int, results: int, resources: Mapping[str, float]) -> dict[str, Any]:
+    """Return what ``Engine.workers`` tells of one worker; a ``pid`` of 0 is no process's."""
+    return {"pid": pid, "slots": slots, "tasks": tasks, "results": results, "resources": dict(resources)}
 
 
 def how_it_ended(future: Any) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors, locks
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_demand, check_limits, check_process, check_usable
+from futures_cluster.engines.base import check_demand, check_limits, check_process, check_usable, worker_facts
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
@@ -164,13 +164,7 @@ class LocalEngine(ClientEngine):
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         return {
-            name: {
-                "pid": worker.pid,
-                "slots": worker.slots,
-                "tasks": len(worker.assigned),
-                "results": len(worker.data),
-                "resources": dict(worker.resources),
-            }
+            name: worker_facts(worker.pid, worker.slots, len(worker.assigned), len(worker.data), worker.resources)
             for name, worker in list(self._check().scheduler.settled().workers.items())
         }
 

@@ -48,7 +48,10 @@ class ClusterLink(Protocol):
     carries_handles: bool  # futures that stay futures travel with their handles; otherwise a key is enough
 
     def connect(self, ours: ExternalClient, listens: bool) -> None:
-        """Tell this client of ours what happens; ``listens`` also to what workers report of tasks."""
+        """Tell this client of ours what happens.
+
+        If it ``listens``, also what workers report of running tasks.
+        """
 
     def submit(self, call: RemoteCall, handles: list[Any], options: TaskOptions) -> Any:
         """Submit a call with these inputs; returns its handle."""

@@ -22,7 +22,7 @@ from dask.utils import typename
 
 from futures_cluster import clocks, errors, locks
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_arguments
+from futures_cluster.engines.base import check_arguments, worker_facts
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.external.engine import ExternalEngine, executor_in_task
 from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
@@ -367,13 +367,13 @@ class DaskEngine(ExternalEngine):
             clocks.sleep(POLL_INTERVAL_S)
         pids = self._dask.run(_pid)
         return {
-            address: {
-                "pid": pids.get(address, 0),
-                "slots": facts["nthreads"],
-                "tasks": len(self._dask.processing([address]).get(address, ())),
-                "results": len(self._dask.has_what([address]).get(address, ())),
-                "resources": dict(facts.get("resources", {})),
-            }
+            address: worker_facts(
+                pids.get(address, 0),
+                facts["nthreads"],
+                len(self._dask.processing([address]).get(address, ())),
+                len(self._dask.has_what([address]).get(address, ())),
+                facts.get("resources", {}),
+            )
             for address, facts in self._dask.scheduler_info(n_workers=-1)["workers"].items()
         }
 

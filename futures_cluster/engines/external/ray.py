@@ -26,7 +26,7 @@ import ray.exceptions
 
 from futures_cluster import errors, locks
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_arguments
+from futures_cluster.engines.base import check_arguments, worker_facts
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.external.engine import ExternalEngine, executor_in_task
 from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
@@ -384,17 +384,12 @@ class RayEngine(ExternalEngine):
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``; Ray's nodes, as its worker processes come and go."""
         self._check_open()
-        nodes = [node for node in _ray.nodes() if node["Alive"]]
-        return {
-            node["NodeID"]: {
-                "pid": 0,
-                "slots": int(node["Resources"].get("CPU", 0)),
-                "tasks": 0,
-                "results": 0,
-                "resources": {k: v for k, v in node["Resources"].items() if not k.startswith("node:")},
-            }
-            for node in nodes
-        }
+        found = {}
+        for node in _ray.nodes():
+            if node["Alive"]:
+                resources = {k: v for k, v in node["Resources"].items() if not k.startswith("node:")}
+                found[node["NodeID"]] = worker_facts(0, int(resources.get("CPU", 0)), 0, 0, resources)
+        return found
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors
-from futures_cluster.engines.base import how_it_ended
+from futures_cluster.engines.base import how_it_ended, worker_facts
 from futures_cluster.engines.inprocess.lifecycle import WorkLifecycle
 from futures_cluster.engines.inprocess.slots import SlotThread
 from futures_cluster.engines.inprocess.work import WorkItem
@@ -56,14 +56,7 @@ class EngineIntrospection(WorkLifecycle):
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         self._check()
-        facts = {
-            "pid": 0,
-            "slots": self.max_workers,
-            "tasks": len(self.running()),
-            "results": 0,
-            "resources": dict(self.resources),
-        }
-        return {self.name: facts}
+        return {self.name: worker_facts(0, self.max_workers, len(self.running()), 0, self.resources)}
 
     def count_pending(self) -> int:
         """Return how many tasks are not done."""

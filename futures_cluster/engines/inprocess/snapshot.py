@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, WorkItem
-from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.scheduler.records import (
     ASSIGNED,
     FAILED,
@@ -76,11 +76,8 @@ def take_snapshot(engine: Host, now: float, in_order: bool = False) -> State:
             each.dependents[task] = None
         if task.state == QUEUED:
             if work.paused_until_s > now:
-                task.state = WAITING
-                state.counts[WAITING] += 1
                 state.paused[task] = work.paused_until_s
-                continue
-            if inputs:
+            if inputs or task in state.paused:
                 task.state = WAITING
                 state.counts[WAITING] += 1
                 continue
@@ -92,7 +89,7 @@ def take_snapshot(engine: Host, now: float, in_order: bool = False) -> State:
             else:
                 state.constrained.push(task, task.requirements, state.workers)
     for future in islice(done, MAX_WORK - len(works)):
-        task = _ended(state, future)
+        task = _add_task(state, future.key, future._function_name.rpartition("<locals>.")[2])
         if future._exception is None:
             task.state, task.has_result = MEMORY, True
         else:
@@ -101,25 +98,7 @@ def take_snapshot(engine: Host, now: float, in_order: bool = False) -> State:
     return state
 
 
-def _function(state: State, name: str) -> Function:
-    function = state.functions.get(name)
-    if function is None:
-        group = state.groups.setdefault(name, FunctionStats(name))
-        function = state.functions[name] = Function(name, group, None)
-    function.tasks += 1
-    return function
-
-
-def _ended(state: State, future: Any) -> Task:
-    function = _function(state, future._function_name.rpartition("<locals>.")[2])
-    flow = state.shares.flow("main", (0, 0))
-    task = Task(future.key, function, None, DEFAULT_OPTIONS, flow, 0, ("main",), True)
-    state.tasks[task.key] = task
-    return task
-
-
 def _task(state: State, work: WorkItem) -> Task:
-    function = _function(state, work.function)
     options = DEFAULT_OPTIONS
     if work.special:
         options = TaskOptions(
@@ -130,9 +109,25 @@ def _task(state: State, work: WorkItem) -> Task:
             limits=tuple([(name[1:], amount) for name, amount in work.resources if name.startswith(LIMIT_PREFIX)]),
             backoff_s=work.backoff_s,
         )
-    flow = state.shares.flow("main", (-work.priority, -work.depth))
     state.serial += 1
-    task = Task(work.key, function, None, options, flow, state.serial, ("main",), True)
+    task = _add_task(state, work.key, work.function, options, (-work.priority, -work.depth), state.serial)
     task.attempt, task.retries_left = work.attempt, work.retries_left
-    state.tasks[task.key] = task
+    return task
+
+
+def _add_task(
+    state: State,
+    key: Key,
+    name: str,
+    options: TaskOptions = DEFAULT_OPTIONS,
+    level: tuple[int, int] = (0, 0),
+    serial: int = 0,
+) -> Task:
+    function = state.functions.get(name)
+    if function is None:
+        group = state.groups.setdefault(name, FunctionStats(name))
+        function = state.functions[name] = Function(name, group, None)
+    function.tasks += 1
+    flow = state.shares.flow("main", level)
+    task = state.tasks[key] = Task(key, function, None, options, flow, serial, ("main",), True)
     return task

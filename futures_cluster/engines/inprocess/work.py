@@ -153,7 +153,7 @@ class WorkItem(context.TaskContext):
         self.future._deliver_cancelled()
 
     def withdraw(self) -> bool:
-        """Do not begin, because its future is cancelled or gone; return False if it has begun."""
+        """Drop the call of a future that is cancelled or gone; False if it has begun."""
         return self.host.take_out(self)
 
     def forget_call(self) -> None:
