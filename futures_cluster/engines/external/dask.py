@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 import distributed
 from dask.utils import typename
 
-from futures_cluster import clocks, errors, locks
+from futures_cluster import clocks, errors, late, locks
 from futures_cluster.config import Config
 from futures_cluster.engines.base import check_arguments, worker_facts
 from futures_cluster.engines.external.client import ExternalClient
-from futures_cluster.engines.external.engine import ExternalEngine, executor_in_task
+from futures_cluster.engines.external.engine import ExternalEngine
 from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
 from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.engines.options import SubmitOptions
@@ -59,7 +59,8 @@ class DaskSite:
         with self._lock:
             if self._executor is None:
                 client = distributed.get_client()
-                self._executor = executor_in_task(lambda make_future: DaskEngine(None, make_future, client))
+                make = late.load(late.EXECUTOR_OVER)
+                self._executor = make(lambda make_future: DaskEngine(None, make_future, client))
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
@@ -283,14 +284,13 @@ def _error_of(error: BaseException) -> BaseException | bytes:
     if isinstance(error, CallFailed):
         return error.payload
     if isinstance(error, distributed.KilledWorker):
-        died = errors.WorkerDied(f"workers of the Dask cluster died while they ran this task: {error}")
-        died.__cause__ = error
-        return died
-    if isinstance(error, errors.CancelledError):
-        lost = errors.DataLost(f"the Dask cluster no longer has the result: {error}")
-        lost.__cause__ = error
-        return lost
-    return error
+        ours: BaseException = errors.WorkerDied(f"workers of the Dask cluster died while they ran this task: {error}")
+    elif isinstance(error, errors.CancelledError):
+        ours = errors.DataLost(f"the Dask cluster no longer has the result: {error}")
+    else:
+        return error
+    ours.__cause__ = error
+    return ours
 
 
 class DaskEngine(ExternalEngine):

@@ -1,7 +1,7 @@
 """What engines over other people's clusters have in common: an executor's questions, and what they refuse.
 
-Covers: arguments and methods that mean nothing on a cluster of another owner, and the executor of a task there. Does
-not cover: futures and results (``external.client``), any engine.
+Covers: arguments and methods that mean nothing on a cluster of another owner. Does not cover: futures and
+results (``external.client``), any engine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from futures_cluster import errors, late
+from futures_cluster import errors
 from futures_cluster.config import Config
 from futures_cluster.engines.base import EngineBase, check_usable
 from futures_cluster.engines.external.client import ClusterLink, ExternalClient
@@ -122,8 +122,3 @@ class ExternalEngine(EngineBase):
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
         return [self.client.explain(key)]
-
-
-def executor_in_task(make_engine: Callable[[Any], Any]) -> Any:
-    """Return the executor of tasks in a worker, with an engine of ``make_engine``."""
-    return late.load(late.EXECUTOR_OVER)(make_engine)

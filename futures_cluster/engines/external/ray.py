@@ -24,11 +24,11 @@ from typing import Any, ClassVar
 import ray
 import ray.exceptions
 
-from futures_cluster import errors, locks
+from futures_cluster import errors, late, locks
 from futures_cluster.config import Config
 from futures_cluster.engines.base import check_arguments, worker_facts
 from futures_cluster.engines.external.client import ExternalClient
-from futures_cluster.engines.external.engine import ExternalEngine, executor_in_task
+from futures_cluster.engines.external.engine import ExternalEngine
 from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
 from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.messages import Key, TaskOptions
@@ -123,7 +123,7 @@ class RaySite:
         """See ``task_runner.HostWorker``."""
         with self._lock:
             if self._executor is None:
-                self._executor = executor_in_task(lambda make_future: RayEngine(None, make_future))
+                self._executor = late.load(late.EXECUTOR_OVER)(lambda make_future: RayEngine(None, make_future))
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
@@ -289,9 +289,7 @@ class RayLink:
 def _error_of(error: BaseException, key: Key) -> BaseException | bytes:
     """Return our error for one of Ray's."""
     cause: Any = error
-    while isinstance(cause, ray.exceptions.RayTaskError):
-        if isinstance(cause, CallFailed):
-            return cause.payload
+    while isinstance(cause, ray.exceptions.RayTaskError) and not isinstance(cause, CallFailed):
         cause = cause.cause
     if isinstance(cause, CallFailed):
         return cause.payload
