@@ -40,8 +40,7 @@ from joblib.parallel import (
 from futures_cluster import context, locks
 from futures_cluster.adapters.calls import Calls, own_results, with_files
 from futures_cluster.adapters.dispatcher import Dispatcher
-from futures_cluster.adapters.inner_threads import limited_threads
-from futures_cluster.adapters.joblib_options import check_options
+from futures_cluster.adapters.joblib_options import check_options, limited_threads
 from futures_cluster.adapters.large import LARGE_BYTES, LargeArguments
 from futures_cluster.config import usable_cores
 from futures_cluster.errors import NotSupported
@@ -203,10 +202,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         executor = self._find_unshared_executor()
         return executor is not None and executor._engine.shares_memory
 
-    @property
-    def uses_threads(self) -> bool:
-        """Whether calls run in threads; joblib asks when this backend is its default, and ``prefer`` is given."""
-        return self.supports_sharedmem
+    uses_threads = supports_sharedmem  # joblib asks when this backend is its default, and ``prefer`` is given
 
     # ---------------------------------------------------------------- executor and number of jobs
 

@@ -75,7 +75,7 @@ def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[
 
 
 def worker_facts(pid: int, slots: int, tasks: int, results: int, resources: Mapping[str, float]) -> dict[str, Any]:
-    """Return what ``Engine.workers`` tells of one worker; a ``pid`` of 0 is no process's."""
+    """Return what ``Engine.workers`` tells of a worker; the pid of threads is 0."""
     return {"pid": pid, "slots": slots, "tasks": tasks, "results": results, "resources": dict(resources)}
 
 
