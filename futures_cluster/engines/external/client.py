@@ -125,7 +125,7 @@ class ExternalClient:
             When the key is that of another future that is alive.
         """
         parent = submitting_task()
-        task = options.task
+        task = inherit(options.task, parent)
         try:
             function, name, as_argument = self._function(fn)
             if as_argument:
@@ -141,13 +141,13 @@ class ExternalClient:
             known = find_equal(key, self._known)
             if known is not None:
                 return known
-        if key is None:
+        else:
             key = f"{name}-{self.name}-{next(self._numbers)}"
         refusal = find_refusal(references, self)
         if refusal is not None:
             return self._failed(fn, key, refusal)
         future = self._make_future(key, self)
-        depth, task = 0 if parent is None else parent.depth + 1, inherit(task, parent)
+        depth = 0 if parent is None else parent.depth + 1
         carried = {}
         if self._link.carries_handles:
             resolved = set(inputs)
@@ -349,29 +349,22 @@ class ExternalClient:
 
     def arrived(self, key: Key, parcel: Any) -> None:
         """Take a result that was fetched."""
-        future, event = self._stop_fetching(key)
-        if future is not None:
-            future._deliver_result(parcel)
-            self._tell_arrived(future, event)
+        self._end_fetch(key, lambda future: future._deliver_result(parcel))
 
     def lost(self, key: Key, error: BaseException | bytes) -> None:
         """Take note that a result will not come."""
-        future, event = self._stop_fetching(key)
+        raised = self.codec.load_error(error) if isinstance(error, bytes) else error
+        self._end_fetch(key, lambda future: future._fail_here(raised))
+
+    def _end_fetch(self, key: Key, deliver: Callable[[ClientFuture], None]) -> None:
+        with self._changed:
+            future, event = self._fetching.pop(key, (None, None))
         if future is not None:
-            if isinstance(error, bytes):
-                error = self.codec.load_error(error)
-            future._fail_here(error)
-            self._tell_arrived(future, event)
-
-    def _stop_fetching(self, key: Key) -> Any:
-        with self._changed:
-            return self._fetching.pop(key, (None, None))
-
-    def _tell_arrived(self, future: ClientFuture, event: threading.Event) -> None:
-        event.set()
-        with self._changed:
-            self._changed.notify_all()
-        future._value_is_here()
+            deliver(future)
+            event.set()
+            with self._changed:
+                self._changed.notify_all()
+            future._value_is_here()
 
     # ---------------------------------------------------------------- cancelling and releasing
 
@@ -458,10 +451,8 @@ class ExternalClient:
     def _end(self) -> None:
         for future in list(self._known.values()):
             if future._holders is not None and not future._scattered:
-                try:
+                with contextlib.suppress(errors.DataLost):
                     self._begin_fetch(future, MAX_ALONG)
-                except errors.DataLost:
-                    continue
         with self._changed:
             self._changed.wait_for(lambda: not self._fetching)
         self.close(RuntimeError("the executor was shut down"))

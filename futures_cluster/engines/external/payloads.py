@@ -120,7 +120,7 @@ class CallFailed(Exception):
         return f"{type(self).__name__}({self.args[1]!r})"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class RemoteCall:
     """A call, as a worker of another engine gets it.
 

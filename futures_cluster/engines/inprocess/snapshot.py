@@ -55,9 +55,7 @@ def take_snapshot(engine: Host, now: float, in_order: bool = False) -> State:
     moment = clocks.perf_counter()
     works: dict[WorkItem, Task] = {}
     by_future: dict[int, Task] = {}
-    for work in chain(running, queued):
-        if len(works) >= MAX_WORK:
-            break
+    for work in islice(chain(running, queued), MAX_WORK):
         task = works[work] = by_future[id(work.future)] = _task(state, work)
         if work in running:
             task.state, task.worker, task.started = ASSIGNED, worker, True
