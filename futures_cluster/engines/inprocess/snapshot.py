@@ -54,9 +54,9 @@ def take_snapshot(engine: Host, now: float, in_order: bool = False) -> State:
     state.workers[engine.name] = worker
     moment = clocks.perf_counter()
     works: dict[WorkItem, Task] = {}
-    by_future: dict[int, Task] = {}
+    by_id: dict[int, Task] = {}  # of work, which nodes of graphs name as inputs, and of its future
     for work in islice(chain(running, queued), MAX_WORK):
-        task = works[work] = by_future[id(work.future)] = _task(state, work)
+        task = works[work] = by_id[id(work)] = by_id[id(work.future)] = _task(state, work)
         if work in running:
             task.state, task.worker, task.started = ASSIGNED, worker, True
             task.since_s = now - (moment - work.begun_s) if work.begun_s else now
@@ -67,7 +67,7 @@ def take_snapshot(engine: Host, now: float, in_order: bool = False) -> State:
         else:
             task.state = QUEUED
     for work, task in works.items():
-        inputs = [by_future[id(each)] for each in work.unfinished_inputs() if id(each) in by_future]
+        inputs = [by_id[id(each)] for each in work.unfinished_inputs() if id(each) in by_id]
         task.dependencies = tuple(inputs)
         for each in inputs:
             each.dependents = each.dependents or {}
