@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -365,7 +366,7 @@ class DaskEngine(ExternalEngine):
             if all(status.get(key) is not None for key in keys if key in self.client.pending_keys()):
                 break
             clocks.sleep(POLL_INTERVAL_S)
-        pids = self._dask.run(_pid)
+        pids = self._dask.run(os.getpid)
         return {
             address: worker_facts(
                 pids.get(address, 0),
@@ -401,9 +402,3 @@ class DaskEngine(ExternalEngine):
         """See ``Engine``."""
         self._check_open()
         self._dask.upload_file(path)
-
-
-def _pid() -> int:
-    import os
-
-    return os.getpid()

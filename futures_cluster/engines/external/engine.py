@@ -1,7 +1,7 @@
 """What engines over other people's clusters have in common: an executor's questions, and what they refuse.
 
-Covers: arguments and methods that mean nothing on a cluster of another owner. Does not cover: futures and
-results (``external.client``), any engine.
+Covers: arguments and methods that mean nothing on a cluster of another owner. Does not cover: futures and results
+(``external.client``), any engine.
 """
 
 from __future__ import annotations
