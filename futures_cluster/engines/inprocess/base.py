@@ -90,14 +90,12 @@ class InProcessBase(EngineBase):
                 return known, False
         elif key is not None:
             check_free(key, self._keyed)
-        return self._new_future(key, function_name(fn)), True
-
-    def _new_future(self, key: Key | None, name: str) -> Any:
         future = self._make_future(key, self)
-        future._number, future._function_name = next(self._numbers), name
+        future._number = next(self._numbers)
+        future._function_name = getattr(fn, "__qualname__", None) or function_name(fn)
         if key is not None:
             self._keyed[key] = future
-        return future
+        return future, True
 
     def name_future(self, future: ClientFuture) -> Key:
         """Make the key of a future, by which it can be found from now on."""

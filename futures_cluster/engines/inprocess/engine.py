@@ -199,7 +199,10 @@ class InProcessEngine(EngineIntrospection):
         self._check()
         if options.key is not None:
             check_free(options.key, self._keyed)
-        future = self._new_future(options.key, "scatter")
+        future = self._make_future(options.key, self)
+        future._number, future._function_name = next(self._numbers), "scatter"
+        if options.key is not None:
+            self._keyed[options.key] = future
         future._deliver_value(value)
         return future
 
