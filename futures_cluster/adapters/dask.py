@@ -67,12 +67,10 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Hashable, Future[A
     """Submit what the keys need; a future for each of them, in their order."""
     adapt_libraries()
     engine = executor._engine
-    annotations: Mapping[str, Mapping[Hashable, Any]] = {}
-    if not isinstance(graph, Mapping):
-        annotations = graph.__dask_annotations__()
-        graph = graph.__dask_graph__()
-    else:
+    if isinstance(graph, Mapping):
         annotations = _layers(graph)
+    else:
+        annotations, graph = graph.__dask_annotations__(), graph.__dask_graph__()
     executor = _annotated(executor, dask.get_annotations())
     apart = _apart(executor, annotations)
     wanted = list(dict.fromkeys(flatten([keys])))

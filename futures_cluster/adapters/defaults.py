@@ -110,7 +110,4 @@ def _unname(names: dict[str, Any], before: Any, scheduler: DaskScheduler) -> Non
 def _forget(executor: Any) -> None:
     """Forget an executor once it is nowhere the default."""
     defaults = context.defaults
-    for at in reversed(range(len(defaults))):
-        if defaults[at] is executor:
-            del defaults[at]
-            break
+    del defaults[max(at for at, each in enumerate(defaults) if each is executor)]

@@ -76,18 +76,12 @@ class Node:
 class Group(Task):  # type: ignore[misc]
     """Nodes that run as one task; to ``dask.order`` a node. ``last`` makes the result."""
 
-    __slots__ = ("last", "name", "nodes", "options")
+    __slots__ = ("last", "nodes", "options")
 
-    last: Node
-    nodes: list[Node]
-    options: Any
-    name: str
-
-    def __init__(self, last: Node) -> None:  # not Task's: it has no function, and is never called
-        self.last = last
-        self.nodes = [last]
-        self.options = None
-        self.name = ""
+    def __init__(self, last: Node, options: Any) -> None:  # not Task's: it has no function, and is never called
+        self.last: Node = last
+        self.nodes: list[Node] = [last]
+        self.options = options
 
     def link(self) -> None:
         """Set the dependencies by which ``dask.order`` orders groups."""
@@ -149,26 +143,19 @@ class Plan:
         """Return the key of the node behind aliases, or the future."""
         end = self._resolved.get(key)
         if end is None:
-            end = key
-            while True:
-                node = self._graph.get(end)
-                if node is None:
-                    end = self._future(end)
-                    break
-                if type(node) is FutureAlias:
-                    end = node.future
-                    self.futures[end.key] = end
-                    break
-                if type(node) is not Alias or node.target == end:
-                    break
-                end = node.target
-            self._resolved[key] = end
+            end = self._resolved[key] = self._follow(key)
+            if type(end) is Future:
+                self.futures[end.key] = end
         return end
 
-    def _future(self, key: Hashable) -> Future[Any]:
-        future = self._find(key)
-        self.futures[future.key] = future
-        return future
+    def _follow(self, key: Hashable) -> Any:
+        while (node := self._graph.get(key)) is not None:
+            if type(node) is FutureAlias:
+                return node.future
+            if type(node) is not Alias or node.target == key:
+                return key
+            key = node.target
+        return self._find(key)
 
     def _collect(self) -> None:
         """Go through the graph from the wanted keys; inputs come before their users."""
@@ -198,8 +185,6 @@ class Plan:
         for dep in node.node.dependencies:
             end = self._resolve(dep)
             if type(end) is not Future:
-                if end in self._data:
-                    continue
                 found = self._graph[end]
                 if type(found) is DataNode and type(found.value) in _SMALL and end not in self._ends:
                     self._data[end] = found.value
@@ -213,11 +198,8 @@ class Plan:
 
     def _pack(self, slots: int) -> list[Group]:
         nodes = self._nodes
-        options = self._options
         for node in nodes.values():
-            group = node.group = Group(node)
-            if options:
-                group.options = options.get(node.key)
+            node.group = Group(node, self._options.get(node.key))
             for key in node.inputs:
                 if type(key) is not Future:
                     nodes[key].users += 1

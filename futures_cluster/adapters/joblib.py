@@ -40,14 +40,8 @@ from joblib.parallel import (
 from futures_cluster import context, locks
 from futures_cluster.adapters.calls import Calls, own_results, with_files
 from futures_cluster.adapters.dispatcher import Dispatcher
-from futures_cluster.adapters.inner_threads import limited_threads
-from futures_cluster.adapters.joblib_options import check_options
-from futures_cluster.adapters.large import (
-    LARGE_BYTES,
-    LargeArguments,
-    engine_client,
-    shares_memory,
-)
+from futures_cluster.adapters.joblib_options import check_options, limited_threads
+from futures_cluster.adapters.large import LARGE_BYTES, LargeArguments
 from futures_cluster.config import usable_cores
 from futures_cluster.errors import NotSupported
 from futures_cluster.executor import Executor
@@ -96,7 +90,7 @@ class _SharedExecutor:
 
 
 def _is_of_parent_process(executor: Executor) -> bool:
-    client = engine_client(executor)
+    client = executor._engine.client
     return client is not None and client.forked
 
 
@@ -206,12 +200,9 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
     def supports_sharedmem(self) -> bool:
         """Whether calls see the caller's own objects: when the executor that runs them has threads."""
         executor = self._find_unshared_executor()
-        return executor is not None and shares_memory(executor)
+        return executor is not None and executor._engine.shares_memory
 
-    @property
-    def uses_threads(self) -> bool:
-        """Whether calls run in threads; joblib asks when this backend is its default, and ``prefer`` is given."""
-        return self.supports_sharedmem
+    uses_threads = supports_sharedmem  # joblib asks when this backend is its default, and ``prefer`` is given
 
     # ---------------------------------------------------------------- executor and number of jobs
 
@@ -220,13 +211,10 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
 
     def _find_unshared_executor(self) -> Executor | None:
         """Return the executor that runs the calls; None if the shared one does."""
-        if self._given_executor is not None:
-            return self._given_executor
-        if context.current_task() is not None:
-            executor: Executor = context.current_executor()
-            return executor
-        default: Executor | None = context.default_executor()
-        return default
+        executor: Executor | None = self._given_executor
+        if executor is None:
+            executor = context.current_executor() if context.current_task() else context.default_executor()
+        return executor
 
     def _count_workers(self, executor: Executor) -> int:
         if self.n_workers is not None:
@@ -320,7 +308,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         # resets its counters (``_reset_run_tracking``).
         self.parallel._ready_batches = queue.Queue()
         self._dispatcher = Dispatcher(self._is_over)
-        self._large = None if shares_memory(executor) else LargeArguments(executor, *self._memmapping)
+        self._large = None if executor._engine.shares_memory else LargeArguments(executor, *self._memmapping)
 
     def stop_call(self) -> None:
         """End a call of ``Parallel``."""

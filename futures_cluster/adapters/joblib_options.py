@@ -1,14 +1,21 @@
-"""Options of joblib's ``Parallel`` and ``parallel_config`` that an executor cannot honour.
+"""Options of joblib's ``Parallel`` and ``parallel_config``.
 
-Covers: checking them and warning. Does not cover: what the others do (``large``, ``inner_threads``).
+Covers: warning of those that an executor cannot honour; ``inner_max_num_threads``, by which a call limits the threads
+of libraries that are loaded (by threadpoolctl) and of those that it loads itself (by environment variables). Does not
+cover: the limit that workers start with (``config``), arguments in memory files (``large``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
-from futures_cluster.adapters.inner_threads import can_limit
-from futures_cluster.adapters.large import shares_files, shares_memory, warn
+from joblib.parallel import ParallelBackendBase
+
+from futures_cluster.adapters.large import shares_files, warn
 from futures_cluster.executor import Executor
 
 #: What joblib takes for ``mmap_mode``.
@@ -35,7 +42,7 @@ def check_options(
         raise ValueError(f"mmap_mode must be one of {MODES}, not {mmap_mode!r}")
     if unknown := sorted(others.keys() - _OF_JOBLIB):
         _warn(f"{', '.join(unknown)}: only joblib's own backends have such options; give them to the Executor instead")
-    if shares_memory(executor):
+    if executor._engine.shares_memory:
         if inner_threads is not None:
             _warn(
                 f"inner_max_num_threads={inner_threads}: the calls run in threads of this process, which share its "
@@ -60,3 +67,29 @@ def check_options(
 
 def _warn(text: str) -> None:
     warn(f"joblib's backend 'futures_cluster' cannot honour {text}")
+
+
+def can_limit() -> bool:
+    """Return whether libraries that are loaded take a number of threads."""
+    return find_spec("threadpoolctl") is not None
+
+
+@contextlib.contextmanager
+def limited_threads(number: int) -> Iterator[None]:
+    """Limit the threads of OpenMP, BLAS and similar libraries for a while."""
+    names = ParallelBackendBase.MAX_NUM_THREADS_VARS
+    before: dict[str, Any] = {name: os.environ.get(name) for name in names}
+    with contextlib.ExitStack() as stack:
+        if can_limit():
+            from threadpoolctl import threadpool_limits
+
+            stack.enter_context(threadpool_limits(number))
+        os.environ.update(dict.fromkeys(names, str(number)))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

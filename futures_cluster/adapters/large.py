@@ -39,25 +39,13 @@ _NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, di
 ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 
-def engine_client(executor: Executor) -> Any:
-    """Return the client between an executor and its scheduler.
-
-    None where each call runs at submit.
-    """
-    return executor._engine.client
-
-
-def shares_memory(executor: Executor) -> bool:
-    """Return whether the tasks of an executor get the caller's own objects."""
-    return executor._engine.shares_memory
-
-
 def shares_files(executor: Executor) -> bool:
     """Return whether the tasks of an executor find the caller's files.
 
     They do in processes of this host.
     """
-    return shares_memory(executor) or engine_client(executor).codec.pool is not None
+    engine = executor._engine
+    return engine.shares_memory or engine.client.codec.pool is not None
 
 
 def warn(text: str) -> None:
@@ -154,13 +142,7 @@ class LargeArguments:
         are futures, or some were not arrays.
     """
 
-    def __init__(
-        self,
-        executor: Executor,
-        least_bytes: int | None = LARGE_BYTES,
-        mode: str | None = "r",
-        folder: str | None = None,
-    ) -> None:
+    def __init__(self, executor: Executor, least_bytes: int | None, mode: str | None, folder: str | None) -> None:
         self._executor = executor
         self._least_bytes = float("inf") if least_bytes is None or mode is None else least_bytes
         self._mode = mode
@@ -168,8 +150,7 @@ class LargeArguments:
         self._known: dict[int, tuple[Any, Any]] = {}  # by id: a weak reference to the argument, and what goes out
         self._files: dict[int, tuple[Any, Any]] = {}  # by id: a weak reference to the memmap, and its file
         self._has_warned = False
-        codec: Any = engine_client(executor).codec
-        self._codec = codec  # its scope is known once workers start
+        self._codec = codec = executor._engine.client.codec  # its scope is known once workers start
         self.shares_files = shares_files(executor)
         self._pool = codec.pool if isinstance(executor._engine, LocalEngine) else None
         # Looking at the arguments of many small calls takes three times as long as pickling them.
@@ -191,7 +172,7 @@ class LargeArguments:
             return memmaps.reduce_view(array, base, file)
         mode = self._mode if base is None else self._mode_of_contents(base)
         if kept is not None and array.nbytes > self._least_bytes and not array.dtype.hasobject:
-            sent = self._once(array, lambda: self._array_here(array, mode))
+            sent = _once(self._known, array, lambda: self._array_here(array, mode))
             if sent is not None:
                 kept.append(sent)
                 return sent.__reduce__()
@@ -203,11 +184,7 @@ class LargeArguments:
         """Return the file that workers map for a memmap; None if they cannot."""
         if not self.shares_files:
             return None
-        known = self._files.get(id(base))
-        if known is None or known[0]() is not base:
-            file = memmaps.MappedFile.of(base)
-            known = self._files[id(base)] = (_weak_reference(base, self._files), file)
-        return known[1]
+        return _once(self._files, base, lambda: [memmaps.MappedFile.of(base)])[0]
 
     def _mode_of_contents(self, base: Any) -> str:
         """Return how calls get the contents of a memmap that travels without its file."""
@@ -245,20 +222,6 @@ class LargeArguments:
 
     # ---------------------------------------------------------------- arguments themselves
 
-    def _once(self, arg: Any, make: Callable[[], Any]) -> Any:
-        """Return what ``make`` has made for this argument when it was met first."""
-        known = self._known.get(id(arg))
-        if known is not None and known[0]() is arg:
-            return known[1]
-        try:
-            reference = _weak_reference(arg, self._known)
-        except TypeError:  # its end would go unnoticed, and ids are used again
-            return None
-        sent = make()
-        if sent is not None:
-            self._known[id(arg)] = (reference, sent)
-        return sent
-
     def _replacement(self, arg: Any) -> tuple[Any, bool]:
         """Return what goes out for an argument, and whether calls may change it."""
         mode = self._mode
@@ -275,9 +238,9 @@ class LargeArguments:
         elif isinstance(arg, Future) or sizeof(arg) < self._least_bytes:
             return None, False
         if self._pool is not None:
-            return self._once(arg, lambda: self._in_memory(arg, mode == "c")), False
+            return _once(self._known, arg, lambda: self._in_memory(arg, mode == "c")), False
         plain = memmaps.plain(arg) if type(arg) in ARRAYS else arg
-        return self._once(arg, lambda: self._executor._scatter(plain, 1)), mode == "c"
+        return _once(self._known, arg, lambda: self._executor._scatter(plain, 1)), mode == "c"
 
     def replace(self, items: list[Any]) -> tuple[list[Any], list[Future[Any]], list[Any]]:
         """Take the large arguments out of some calls.
@@ -339,13 +302,26 @@ class LargeArguments:
         self._files.clear()
 
 
-def _weak_reference(arg: Any, table: dict[int, Any]) -> Any:
-    """Return a weak reference to an argument that removes its entry from a table."""
+def _once(table: dict[int, Any], arg: Any, make: Callable[[], Any]) -> Any:
+    """Return what ``make`` has made for an argument when it was met first.
+
+    The table has it, unless it is None, by the id of the argument and until that goes.
+    """
     key = id(arg)
+    known = table.get(key)
+    if known is not None and known[0]() is arg:
+        return known[1]
 
     def drop(dead: Any) -> None:
         known = table.get(key)
         if known is not None and known[0] is dead:
             del table[key]
 
-    return weakref.ref(arg, drop)
+    try:
+        reference = weakref.ref(arg, drop)
+    except TypeError:  # its end would go unnoticed, and ids are used again
+        return None
+    made = make()
+    if made is not None:
+        table[key] = (reference, made)
+    return made

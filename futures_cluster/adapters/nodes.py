@@ -106,11 +106,7 @@ def _collect(node: Any, found: dict[int, Future[Any]]) -> None:
     elif kind is Future:
         found[id(node)] = node
     elif isinstance(node, Task):
-        for part in (*node.args, *node.kwargs.values()):
-            _collect(part, found)
-    elif kind in (list, tuple, set):
-        for part in node:
-            _collect(part, found)
-    elif kind is dict:
-        for part in node.values():
+        _collect((*node.args, *node.kwargs.values()), found)
+    elif kind in (list, tuple, set, dict):
+        for part in node.values() if kind is dict else node:
             _collect(part, found)

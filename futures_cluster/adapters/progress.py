@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from html import escape
 from typing import Any, Self, TextIO
@@ -87,7 +87,6 @@ class Progress:
         title: str = "",
         file: TextIO | None = None,
         interval_s: float = 0.1,
-        clock: Callable[[], float] = clocks.monotonic,
     ) -> None:
         self.done: int = 0
         self.total: int = 0
@@ -96,7 +95,6 @@ class Progress:
         self._title = title
         self._file = file
         self._interval_s = numbers.amount("interval_s", interval_s, 0.001, 3600)
-        self._clock = clock
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
         self._drawn = ""
@@ -106,7 +104,7 @@ class Progress:
         self._out = self._file if self._file is not None else sys.stderr
         self._cell = _display(markup(0, 0, self._title), self._title) if self._file is None else None
         self._redraws = self._cell is not None or bool(getattr(self._out, "isatty", lambda: False)())
-        self._start = self._clock()
+        self._start = clocks.monotonic()
         self._before = 0
         if self._pending is None:
             submitted, left = self._engine.count_tasks()
@@ -136,14 +134,14 @@ class Progress:
             self.done = max(self.done, min(self.total, self.total - left))
 
     def _line(self) -> str:
-        return line(self.done, self.total, self._clock() - self._start, self._title)
+        return line(self.done, self.total, clocks.monotonic() - self._start, self._title)
 
     def _run(self) -> None:
         pause_s = self._interval_s
         while not self._end.wait(pause_s):
-            begun = self._clock()
+            begun = clocks.monotonic()
             self.look()
-            pause_s = max(self._interval_s, (self._clock() - begun) / MAX_SHARE)
+            pause_s = max(self._interval_s, (clocks.monotonic() - begun) / MAX_SHARE)
             if self._redraws and self.total:
                 self._draw()
 

@@ -14,6 +14,10 @@ from typing import Any
 Groups = list[tuple[int, Any, list[Any]]]
 
 
+#: What P2P hands its last task of a merge, in this order.
+_MERGE_OPTIONS = ("left_on", "right_on", "result_meta", "suffixes", "left_index", "right_index", "indicator")
+
+
 def number_rows(frame: Any, index: Any, column: Any, partitions: int, is_index: bool) -> Any:
     """Add the column of partitions' numbers, by hash, as Dask does for a merge."""
     from dask.dataframe.dask_expr._shuffle import AssignPartitioningIndex
@@ -66,19 +70,8 @@ def merge_parts(left: Any, right: Any, columns: tuple[Any, Any], how: str, *rest
     """Merge two partitions, as P2P's last task does."""
     from dask.dataframe.multi import merge_chunk
 
-    left_on, right_on, meta, suffixes, left_index, right_index, indicator = rest
-    return merge_chunk(
-        left.drop(columns=columns[0]),
-        right.drop(columns=columns[1]),
-        how=how,
-        result_meta=meta,
-        left_on=left_on,
-        right_on=right_on,
-        suffixes=suffixes,
-        left_index=left_index,
-        right_index=right_index,
-        indicator=indicator,
-    )
+    options = dict(zip(_MERGE_OPTIONS, rest, strict=True))
+    return merge_chunk(left.drop(columns=columns[0]), right.drop(columns=columns[1]), how=how, **options)
 
 
 def group_items(grouper: Any, items: Iterable[Any], partitions: int) -> Groups:

@@ -16,6 +16,7 @@ whose numbers are the square roots. Otherwise the number of tasks would grow wit
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
@@ -213,17 +214,14 @@ def _held_stores(graph: Mapping[Hashable, Any]) -> dict[Hashable, str]:
     if core is None:
         return {}
     store: type = core.Interface
-    kinds: dict[type, bool] = {}  # whether a value of a type is a store, or may hold one
 
-    def matters(kind: type) -> bool:
-        known = kinds.get(kind)
-        if known is None:
-            known = kinds[kind] = kind in _CONTAINERS or issubclass(kind, (store, Task, DataNode))
-        return known
+    @functools.cache
+    def matters(kind: type) -> bool:  # a value of this type is a store, or may hold one
+        return kind in _CONTAINERS or issubclass(kind, (store, Task, DataNode))
 
     def holds(values: Iterable[Any]) -> bool:
         for value in values:
-            kind = type(value)
+            kind: Any = type(value)
             if not matters(kind):
                 continue
             if issubclass(kind, store):
@@ -314,8 +312,7 @@ def _shuffles(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> d
             shuffles[store] = _Shuffle(split, join, column)
         shuffles[store].values.append(value)
     for key, use in using.items():
-        node = graph[key]
-        for store, part in _reads(graph, node, use):
+        for store, part in _reads(graph, graph[key], use):
             if store in shuffles:
                 shuffles[store].parts.add(part)
     return shuffles

@@ -68,11 +68,10 @@ def submit(plan: Plan, engine: Engine, options: SubmitOptions) -> dict[Hashable,
     return {key: end if type(end) is Future else made[names[end]] for key, end in plan.wanted.items()}
 
 
-class _Names(dict[Hashable, str]):
+class _Names:
     """The scheduler's key of each group; a future has its own."""
 
     def __init__(self, plan: Plan, suffix: str) -> None:
-        super().__init__()
         self.suffix = suffix
         taken: dict[str, int] = {}
         self._by_id: dict[int, str] = {}
@@ -100,10 +99,9 @@ def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[
     for group in plan.groups:
         steps: Any
         steps, inputs = plan.steps(group)
-        if scope is not None:
-            share_targets(steps, inputs)
         keys = [names[each] for each in inputs]
         if functions is not None:
+            share_targets(steps, inputs)
             calls = functions.replace(steps)
             for large in calls:
                 key = f"function-{large.number}{names.suffix}"

@@ -6,16 +6,22 @@ any engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from futures_cluster.context import submitting_task
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.errors import ForkedExecutor, LimitError
+from futures_cluster.errors import ForkedExecutor, LimitError, NotSupported
 from futures_cluster.messages import Key, TaskOptions, limits_complaint, place_of
 from futures_cluster.services.common.process_lifetime import interpreter_exits
 from futures_cluster.wire.codec.exception_state import copied
+
+if TYPE_CHECKING:
+    from futures_cluster.config import Config
+    from futures_cluster.services.client.graphs import Graph
+    from futures_cluster.services.client.shared_objects import SharedObjectClient
+    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 
 def check_limits(options: TaskOptions, declared: dict[str, float]) -> None:
@@ -30,10 +36,24 @@ def check_limits(options: TaskOptions, declared: dict[str, float]) -> None:
         raise LimitError(complaint)
 
 
-if TYPE_CHECKING:
-    from futures_cluster.services.client.graphs import Graph
-    from futures_cluster.services.client.shared_objects import SharedObjectClient
-    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
+def check_arguments(config: Config, not_here: dict[str, str], where: str) -> None:
+    """Refuse arguments of ``Executor`` that mean nothing to an engine.
+
+    Parameters
+    ----------
+    not_here : dict
+        From their names to what to do instead.
+    where : str
+        The end of "cannot be given".
+
+    Raises
+    ------
+    NotSupported
+        With what to do instead.
+    """
+    for name, instead in not_here.items():
+        if getattr(config, name):
+            raise NotSupported(f"{name} cannot be given {where}; {instead}")
 
 
 def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[str]) -> None:
@@ -54,6 +74,11 @@ def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[
         raise ValueError(f"there is no worker named {' or '.join(options.workers)}; there are {', '.join(workers)}")
 
 
+def worker_facts(pid: int, slots: int, tasks: int, results: int, resources: Mapping[str, float]) -> dict[str, Any]:
+    """Return what ``Engine.workers`` tells of a worker; the pid of threads is 0."""
+    return {"pid": pid, "slots": slots, "tasks": tasks, "results": results, "resources": dict(resources)}
+
+
 def how_it_ended(future: Any) -> str:
     """Say what became of the task of a future that is done."""
     if future.cancelled():
@@ -62,6 +87,20 @@ def how_it_ended(future: Any) -> str:
     if error is None:
         return f"{future.key!r} has finished"
     return f"{future.key!r} has failed: {type(error).__name__}: {error}"
+
+
+def check_process(forked: bool) -> None:
+    """Refuse to use an executor in a forked copy of its process.
+
+    Raises
+    ------
+    ForkedExecutor
+        If ``forked``.
+    """
+    if forked:
+        raise ForkedExecutor(
+            "this executor belongs to the parent of this process; a forked process makes its own Executor()"
+        )
 
 
 def check_usable(forked: bool, broken: BaseException | None, is_closed: bool) -> None:
@@ -76,10 +115,7 @@ def check_usable(forked: bool, broken: BaseException | None, is_closed: bool) ->
     RuntimeError
         After its shutdown, or that of the interpreter.
     """
-    if forked:
-        raise ForkedExecutor(
-            "this executor belongs to the parent of this process; a forked process makes its own Executor()"
-        )
+    check_process(forked)
     if broken is not None:
         raise copied(broken)
     if interpreter_exits():

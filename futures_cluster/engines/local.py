@@ -9,14 +9,14 @@ first, and the modules of the cluster are imported while it imports its own: a t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors, locks
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_demand, check_limits, check_usable
+from futures_cluster.engines.base import check_demand, check_limits, check_process, check_usable, worker_facts
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
@@ -54,7 +54,7 @@ class LocalEngine(ClientEngine):
     def _make(self, starts: bool = False) -> LocalCluster:
         """Return the cluster, made if need be; ``starts`` also starts its workers."""
         process_lifetime.register_after_fork(self)
-        self._check_process()
+        check_process(self._forked)
         with DeferredSignals(), self._lock:
             process_lifetime.refuse_inside(self._making)
             self._making = True  # before looking: until here a finalizer may have made it
@@ -99,12 +99,6 @@ class LocalEngine(ClientEngine):
         """Let go of everything in a forked copy of the process: nothing works there."""
         self._forked = True
 
-    def _check_process(self) -> None:
-        if self._forked:
-            raise errors.ForkedExecutor(
-                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
-            )
-
     @property
     def max_workers(self) -> int:
         """See ``Engine``."""
@@ -146,8 +140,7 @@ class LocalEngine(ClientEngine):
 
     def shared(self) -> SharedObjectClient:
         """See ``Engine``."""
-        self._check()
-        return self.client.shared
+        return self._check().client.shared
 
     def _check(self) -> LocalCluster:  # type: ignore[override]
         """Start when first used; otherwise say why nothing can be submitted."""
@@ -170,17 +163,10 @@ class LocalEngine(ClientEngine):
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
-        self._check()
-        facts = {}
-        for name, worker in list(self.cluster.scheduler.settled().workers.items()):
-            facts[name] = {
-                "pid": worker.pid,
-                "slots": worker.slots,
-                "tasks": len(worker.assigned),
-                "results": len(worker.data),
-                "resources": dict(worker.resources),
-            }
-        return facts
+        return {
+            name: worker_facts(worker.pid, worker.slots, len(worker.assigned), len(worker.data), worker.resources)
+            for name, worker in list(self._check().scheduler.settled().workers.items())
+        }
 
     def count_tasks(self) -> tuple[int, int]:
         """See ``Engine``."""
@@ -212,11 +198,8 @@ class LocalEngine(ClientEngine):
             "An initializer that takes long is one reason, a machine without memory or processors to spare another"
         )
 
-    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
-        """See ``Engine``."""
-        self._end(wait, cancel_futures)
-
-    def _end(self, wait: bool, cancel_futures: bool, kill: bool | None = None) -> None:
+    def shutdown(self, wait: bool, cancel_futures: bool, kill: bool | None = None) -> None:
+        """See ``Engine``; ``kill`` also ends the workers now, by SIGKILL or by SIGTERM."""
         if self._forked:
             return
         with self._lock:
@@ -226,46 +209,36 @@ class LocalEngine(ClientEngine):
 
     def stop_workers(self, force: bool) -> None:
         """See ``Engine``."""
-        self._end(True, cancel_futures=False, kill=force)
+        self.shutdown(True, cancel_futures=False, kill=force)
 
     def scale(self, minimum: int, maximum: int) -> None:
         """See ``Engine``."""
-        self._check()
-        self.cluster.scale(minimum, maximum)
+        self._check().scale(minimum, maximum)
 
     def restart_workers(self) -> None:
         """See ``Engine``."""
-        self._check()
-        self.cluster.restart_workers()
+        self._check().restart_workers()
 
     def upload(self, path: str) -> None:
         """See ``Engine``; workers of this machine read the files where they are."""
 
-    @contextmanager
-    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
+    def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
         """See ``Observed``."""
-        self._check()
-        with self.cluster.view().listen() as fetch:
-            yield fetch
+        return self._check().view().listen()
 
     def status_url(self) -> str:
         """See ``Observed``."""
-        self._check()
-        return self.cluster.view().status_url()
+        return self._check().view().status_url()
 
     @property
     def known_url(self) -> str:
         """See ``Observed``."""
         return "" if self._cluster is None else self._cluster.known_url
 
-    @contextmanager
-    def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
+    def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
         """See ``Observed``."""
-        self._check()
-        with self.cluster.view().observe() as everything:
-            yield everything
+        return self._check().view().observe()
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
-        self._check()
-        return self.cluster.explain(key)
+        return self._check().explain(key)

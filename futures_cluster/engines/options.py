@@ -5,7 +5,8 @@ Covers: the options, checking and changing them. Does not cover: what engines ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from futures_cluster import numbers
@@ -36,69 +37,36 @@ class SubmitOptions(NamedTuple):
     key: Key | None = None
 
 
-def changed(
-    options: SubmitOptions,
-    *,
-    priority: int = NOT_GIVEN,
-    retries: int = NOT_GIVEN,
-    backoff: float = NOT_GIVEN,
-    timeout: float | None = NOT_GIVEN,
-    resources: dict[str, float] | None = NOT_GIVEN,
-    limits: dict[str, float] | None = NOT_GIVEN,
-    workers: str | Iterable[str] | None = NOT_GIVEN,
-    rerun: bool = NOT_GIVEN,
-    pure: bool = NOT_GIVEN,
-    key: str | None = NOT_GIVEN,
-    resolve: bool = NOT_GIVEN,
-) -> SubmitOptions:
+def changed(options: SubmitOptions, **given: Any) -> SubmitOptions:
     """Return the options with changes; see ``Executor.with_options``.
+
+    What is ``NOT_GIVEN`` stays as it is.
 
     Raises
     ------
     ValueError, TypeError
         If an option is out of range or has the wrong type.
     """
-    changes: dict[str, Any] = {}
-    for name, value in (("priority", priority), ("retries", retries), ("backoff", backoff), ("timeout", timeout)):
-        if numbers.is_bool(value):
+    task, others = {}, {}
+    for name, value in given.items():
+        if value is NOT_GIVEN:
+            continue
+        if name in _NUMBERS and numbers.is_bool(value):
             raise TypeError(f"{name} must be a number, got {value}")
-    if priority is not NOT_GIVEN:
-        most = numbers.MAX_PRIORITY
-        changes["priority"] = numbers.whole("priority", priority, -most, most)
-    if retries is not NOT_GIVEN:
-        changes["retries"] = numbers.whole("retries", retries, 0)
-    if backoff is not NOT_GIVEN:
-        changes["backoff_s"] = numbers.amount("backoff", backoff, most=numbers.MAX_BACKOFF_S)
-        if changes["backoff_s"] and not changes.get("retries", options.task.retries):
-            raise ValueError(
-                f"backoff={numbers.shown(backoff)} is the wait before a retry, and retries is 0; "
-                f"write with_options(retries=3, backoff={numbers.shown(backoff)})"
-            )
-    if timeout is not NOT_GIVEN:
-        changes["timeout_s"] = numbers.limit_s("timeout", timeout)
-    if resources is not NOT_GIVEN:
-        changes["resources"] = _demand("resources", resources)
-    if limits is not NOT_GIVEN:
-        changes["limits"] = _demand("limits", limits)
-    if workers is not NOT_GIVEN:
-        changes["workers"] = _names(workers)
-    if rerun is not NOT_GIVEN:
-        changes["rerun"] = numbers.flag("rerun", rerun)
-    if changes:
-        options = options._replace(task=_interned(options.task._replace(**changes)))
-    if pure is not NOT_GIVEN:
-        options = options._replace(pure=numbers.flag("pure", pure))
-    if key is not NOT_GIVEN:
-        if key is not None and not isinstance(key, str):
-            raise TypeError(f"a key is a str, not {type(key).__name__}")
-        if key is not None:
-            key = str.__str__(key)  # of a subclass, such as numpy's, the text
-            if not key:
-                raise ValueError("a key must not be empty; leave it out to have one made")
-        options = options._replace(key=key)
-    if resolve is not NOT_GIVEN:
-        options = options._replace(resolve=numbers.flag("resolve", resolve))
-    return options
+        if name in _TASK_OPTIONS:
+            field, check = _TASK_OPTIONS[name]
+            task[field] = check(name, value)
+        else:
+            others[name] = _OTHERS[name](name, value)
+    if task.get("backoff_s") and not task.get("retries", options.task.retries):
+        backoff = numbers.shown(given["backoff"])
+        raise ValueError(
+            f"backoff={backoff} is the wait before a retry, and retries is 0; "
+            f"write with_options(retries=3, backoff={backoff})"
+        )
+    if task:
+        options = options._replace(task=_interned(options.task._replace(**task)))
+    return options._replace(**others) if others else options
 
 
 def _demand(name: str, amounts: dict[str, float] | None) -> Amounts:
@@ -106,17 +74,43 @@ def _demand(name: str, amounts: dict[str, float] | None) -> Amounts:
     return tuple(sorted(pair for pair in found.items() if pair[1]))  # 0 of something is no demand
 
 
-def _names(workers: Any) -> tuple[str, ...]:
+def _names(name: str, workers: Any) -> tuple[str, ...]:
     """Return the names of workers; none if any worker will do."""
     if workers is None:
         return ()
     names = (workers,) if isinstance(workers, str) else tuple(workers) if isinstance(workers, Iterable) else (workers,)
     if not names:
         raise ValueError(f"workers must name one worker or more, or be None for any worker, got {workers!r}")
-    for name in names:
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"workers must be names of workers, as ex.workers() has them, got {numbers.shown(name)}")
+    for each in names:
+        if not isinstance(each, str) or not each:
+            raise TypeError(f"workers must be names of workers, as ex.workers() has them, got {numbers.shown(each)}")
     return tuple(map(str.__str__, names))
+
+
+def _key(name: str, key: Any) -> Key | None:
+    if key is None:
+        return None
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a str, not {type(key).__name__}")
+    text = str.__str__(key)  # of a subclass, such as numpy's, the text
+    if not text:
+        raise ValueError("a key must not be empty; leave it out to have one made")
+    return text
+
+
+#: By their names in ``with_options``: the fields of ``TaskOptions``, and what checks a value.
+_TASK_OPTIONS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "priority": ("priority", partial(numbers.whole, least=-numbers.MAX_PRIORITY, most=numbers.MAX_PRIORITY)),
+    "retries": ("retries", partial(numbers.whole, least=0)),
+    "backoff": ("backoff_s", partial(numbers.amount, most=numbers.MAX_BACKOFF_S)),
+    "timeout": ("timeout_s", numbers.limit_s),
+    "resources": ("resources", _demand),
+    "limits": ("limits", _demand),
+    "workers": ("workers", _names),
+    "rerun": ("rerun", numbers.flag),
+}
+_NUMBERS = frozenset(("priority", "retries", "backoff", "timeout"))  # True is none
+_OTHERS: dict[str, Callable[[str, Any], Any]] = {"pure": numbers.flag, "key": _key, "resolve": numbers.flag}
 
 
 _interned_options: dict[TaskOptions, TaskOptions] = {}

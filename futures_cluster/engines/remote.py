@@ -12,7 +12,7 @@ from typing import Any
 
 from futures_cluster import clocks, errors
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_limits, check_usable
+from futures_cluster.engines.base import check_arguments, check_limits, check_usable
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
@@ -38,9 +38,7 @@ class RemoteEngine(ClientEngine):
     """Workers of a cluster that other programs use as well."""
 
     def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
-        for name, instead in _NOT_HERE.items():
-            if getattr(config, name):
-                raise errors.NotSupported(f"{name} cannot be given with backend={config.backend!r}; {instead}")
+        check_arguments(config, _NOT_HERE, f"with backend={config.backend!r}")
         self.cluster = RemoteCluster(
             config.backend,
             security.find(config.backend, insecure=config.insecure),
@@ -114,24 +112,22 @@ class RemoteEngine(ClientEngine):
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; what is small goes by way of the scheduler, and is never lost."""
         self._check()
-        size = sizeof(value)
-        if size <= pickle_codec.INLINE_BYTES or self.cluster.is_on_loop:
+        if sizeof(value) <= pickle_codec.INLINE_BYTES or self.cluster.is_on_loop:
             return super().scatter(value, options)
         return self.cluster.scatterer.scatter(value, options.key, options.task.workers, replicas)
 
-    def _check(self) -> None:
+    def _check(self) -> RemoteCluster:  # type: ignore[override]
         check_usable(self.client.forked, self.client.broken, self.cluster.closing)
+        return self.cluster
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
-        self._check()
-        facts: dict[str, dict[str, Any]] = self.cluster.ask("workers")
+        facts: dict[str, dict[str, Any]] = self._check().ask("workers")
         return facts
 
     def count_tasks(self) -> tuple[int, int]:
         """See ``Engine``."""
-        self._check()
-        left = int(self.cluster.ask("unfinished", self.client.name))
+        left = int(self._check().ask("unfinished", self.client.name))
         return self.client.submitted, max(left, self.client.count_pending())
 
     def wait_for_workers(self) -> list[str]:
@@ -175,13 +171,11 @@ class RemoteEngine(ClientEngine):
 
     def upload(self, path: str) -> None:
         """See ``Engine``."""
-        self._check()
-        self.cluster.upload(path)
+        self._check().upload(path)
 
     def status_url(self) -> str:
         """See ``Observed``."""
-        self._check()
-        self._url = str(self.cluster.ask("status_url"))
+        self._url = str(self._check().ask("status_url"))
         return self._url
 
     @property
@@ -192,8 +186,7 @@ class RemoteEngine(ClientEngine):
     @contextmanager
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
         """See ``Observed``."""
-        self._check()
-        since = self.cluster.ask("observe", "all")
+        since = self._check().ask("observe", "all")
 
         def everything() -> dict[str, Any]:
             self._ask_workers()
@@ -207,8 +200,7 @@ class RemoteEngine(ClientEngine):
     @contextmanager
     def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
         """See ``Observed``."""
-        self._check()
-        since, _ = self.cluster.ask("output", -1)
+        since, _ = self._check().ask("output", -1)
 
         def fetch(last: bool) -> list[Any]:
             nonlocal since
@@ -230,5 +222,4 @@ class RemoteEngine(ClientEngine):
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
-        self._check()
-        return list(self.cluster.ask("explain", key))
+        return list(self._check().ask("explain", key))

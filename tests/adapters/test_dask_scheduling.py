@@ -159,6 +159,17 @@ def test_errors_have_the_key_and_the_remote_traceback(each: Executor) -> None:
     assert "return x / y" in text and "test_dask_scheduling.py" in text
 
 
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_explain_says_what_a_task_waits_for(backend: str, gate: Gate) -> None:
+    with Executor(2, backend=backend) as ex:
+        future = ex.compute(dask.delayed(abs)(dask.delayed(gate.hold)(-1)))
+        gate.wait_come()
+        told = ex.explain(future)
+        gate.open()
+        assert future.result(TIMEOUT_S) == 1
+    assert "waits for 1 of its 1 input" in told
+
+
 def test_the_first_error_ends_everything(ex: Executor, gate: Gate, tmp_path: Path) -> None:
     slow = dask.delayed(gate.hold)(1)
     later = [dask.delayed(append)(str(tmp_path / "later"), "x", slow) for _ in range(3)]

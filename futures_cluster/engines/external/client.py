@@ -47,6 +47,12 @@ class ClusterLink(Protocol):
     can_stop_tasks: bool
     carries_handles: bool  # futures that stay futures travel with their handles; otherwise a key is enough
 
+    def connect(self, ours: ExternalClient, listens: bool) -> None:
+        """Tell this client of ours what happens.
+
+        If it ``listens``, also what workers report of running tasks.
+        """
+
     def submit(self, call: RemoteCall, handles: list[Any], options: TaskOptions) -> Any:
         """Submit a call with these inputs; returns its handle."""
 
@@ -119,7 +125,7 @@ class ExternalClient:
             When the key is that of another future that is alive.
         """
         parent = submitting_task()
-        task = options.task
+        task = inherit(options.task, parent)
         try:
             function, name, as_argument = self._function(fn)
             if as_argument:
@@ -135,13 +141,13 @@ class ExternalClient:
             known = find_equal(key, self._known)
             if known is not None:
                 return known
-        if key is None:
+        else:
             key = f"{name}-{self.name}-{next(self._numbers)}"
         refusal = find_refusal(references, self)
         if refusal is not None:
             return self._failed(fn, key, refusal)
         future = self._make_future(key, self)
-        depth, task = 0 if parent is None else parent.depth + 1, inherit(task, parent)
+        depth = 0 if parent is None else parent.depth + 1
         carried = {}
         if self._link.carries_handles:
             resolved = set(inputs)
@@ -226,7 +232,7 @@ class ExternalClient:
 
     def finished(self, key: Key, is_small: bool) -> None:
         """Take note that a task is done, with its result on the cluster."""
-        future = self._take(key)
+        future = self._pending.pop(key, None)
         if future is None:
             return
         if is_small:
@@ -238,14 +244,14 @@ class ExternalClient:
 
     def finished_here(self, key: Key, parcel: Envelope) -> None:
         """Take note that a task is done, with its result."""
-        future = self._take(key)
+        future = self._pending.pop(key, None)
         if future is not None:
             future._deliver_result(parcel)
             self._settled(future)
 
     def failed(self, key: Key, error: BaseException | bytes) -> None:
         """Take note that a task has failed, by itself or because of the cluster."""
-        future = self._take(key)
+        future = self._pending.pop(key, None)
         if future is None:
             return
         if isinstance(error, bytes):
@@ -256,7 +262,7 @@ class ExternalClient:
 
     def cancelled_there(self, key: Key) -> None:
         """Take note that the cluster has cancelled a task."""
-        future = self._take(key)
+        future = self._pending.pop(key, None)
         if future is not None:
             future._deliver_cancelled()
             self._settled(future)
@@ -272,16 +278,13 @@ class ExternalClient:
         """Stop tasks that have been running for too long."""
         for key in keys:
             handle = self._handles.get(key)
-            future = self._take(key)
+            future = self._pending.pop(key, None)
             if future is not None:
                 future._fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout"))
                 self._cancel_dependents(key)
                 if handle is not None and self.can_stop_tasks:
                     self._link.cancel(key, handle, True)
                 self._settled(future)
-
-    def _take(self, key: Key) -> Any:
-        return self._pending.pop(key, None)
 
     def _settled(self, future: ClientFuture) -> None:
         self._done_with(future)
@@ -346,29 +349,22 @@ class ExternalClient:
 
     def arrived(self, key: Key, parcel: Any) -> None:
         """Take a result that was fetched."""
-        future, event = self._stop_fetching(key)
-        if future is not None:
-            future._deliver_result(parcel)
-            self._tell_arrived(future, event)
+        self._end_fetch(key, lambda future: future._deliver_result(parcel))
 
     def lost(self, key: Key, error: BaseException | bytes) -> None:
         """Take note that a result will not come."""
-        future, event = self._stop_fetching(key)
+        raised = self.codec.load_error(error) if isinstance(error, bytes) else error
+        self._end_fetch(key, lambda future: future._fail_here(raised))
+
+    def _end_fetch(self, key: Key, deliver: Callable[[ClientFuture], None]) -> None:
+        with self._changed:
+            future, event = self._fetching.pop(key, (None, None))
         if future is not None:
-            if isinstance(error, bytes):
-                error = self.codec.load_error(error)
-            future._fail_here(error)
-            self._tell_arrived(future, event)
-
-    def _stop_fetching(self, key: Key) -> Any:
-        with self._changed:
-            return self._fetching.pop(key, (None, None))
-
-    def _tell_arrived(self, future: ClientFuture, event: threading.Event) -> None:
-        event.set()
-        with self._changed:
-            self._changed.notify_all()
-        future._value_is_here()
+            deliver(future)
+            event.set()
+            with self._changed:
+                self._changed.notify_all()
+            future._value_is_here()
 
     # ---------------------------------------------------------------- cancelling and releasing
 
@@ -384,7 +380,7 @@ class ExternalClient:
 
     def _cancel_dependents(self, key: Key) -> None:
         for dependent in self._dependents.pop(key, ()):
-            future = self._take(dependent)
+            future = self._pending.pop(dependent, None)
             if future is not None:
                 handle = self._handles.pop(dependent, None)
                 if handle is not None:
@@ -455,10 +451,8 @@ class ExternalClient:
     def _end(self) -> None:
         for future in list(self._known.values()):
             if future._holders is not None and not future._scattered:
-                try:
+                with contextlib.suppress(errors.DataLost):
                     self._begin_fetch(future, MAX_ALONG)
-                except errors.DataLost:
-                    continue
         with self._changed:
             self._changed.wait_for(lambda: not self._fetching)
         self.close(RuntimeError("the executor was shut down"))

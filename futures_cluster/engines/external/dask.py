@@ -11,6 +11,8 @@ and moves them as any other data. Tasks of ours that submit tasks use the worker
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -19,10 +21,11 @@ from typing import Any, ClassVar
 import distributed
 from dask.utils import typename
 
-from futures_cluster import clocks, errors, locks
+from futures_cluster import clocks, errors, late, locks
 from futures_cluster.config import Config
+from futures_cluster.engines.base import check_arguments, worker_facts
 from futures_cluster.engines.external.client import ExternalClient
-from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
+from futures_cluster.engines.external.engine import ExternalEngine
 from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
 from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.engines.options import SubmitOptions
@@ -57,7 +60,8 @@ class DaskSite:
         with self._lock:
             if self._executor is None:
                 client = distributed.get_client()
-                self._executor = executor_in_task(lambda make_future: DaskEngine(None, make_future, client))
+                make = late.load(late.EXECUTOR_OVER)
+                self._executor = make(lambda make_future: DaskEngine(None, make_future, client))
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
@@ -120,12 +124,11 @@ class DaskLink:
         self._is_awake = False
         self._watching: set[asyncio.Task[None]] = set()
 
-    def connect(self, ours: ExternalClient, listen: bool) -> None:
-        """Tell this client of ours what happens."""
-        self._ours = ours
-        if listen:
+    def connect(self, ours: ExternalClient, listens: bool) -> None:
+        """See ``external.client.ClusterLink``."""
+        self._ours, self._listens = ours, listens
+        if listens:
             self.client.subscribe_topic(_topic(ours.name), self._heard)
-        self._listens = listen
 
     def _heard(self, event: Any) -> None:
         _, news = event
@@ -146,15 +149,9 @@ class DaskLink:
     def _send(self) -> None:
         """Send what was submitted, equal options together; on the loop."""
         self._is_awake = False  # before looking: a thread that submits from now on wakes the loop again
-        batch: list[Any] = []
-        while self._unsent:
-            item = self._unsent.popleft()
-            if batch and (item[2] is not batch[0][2] or item[0].depth != batch[0][0].depth):
-                self._send_batch(batch)
-                batch = []
-            batch.append(item)
-        if batch:
-            self._send_batch(batch)
+        waiting = [self._unsent.popleft() for _ in range(len(self._unsent))]
+        for _, batch in itertools.groupby(waiting, lambda item: (id(item[2]), item[0].depth)):
+            self._send_batch(list(batch))
 
     def _send_batch(self, batch: list[Any]) -> None:
         first, _, options, _ = batch[0]
@@ -288,14 +285,13 @@ def _error_of(error: BaseException) -> BaseException | bytes:
     if isinstance(error, CallFailed):
         return error.payload
     if isinstance(error, distributed.KilledWorker):
-        died = errors.WorkerDied(f"workers of the Dask cluster died while they ran this task: {error}")
-        died.__cause__ = error
-        return died
-    if isinstance(error, errors.CancelledError):
-        lost = errors.DataLost(f"the Dask cluster no longer has the result: {error}")
-        lost.__cause__ = error
-        return lost
-    return error
+        ours: BaseException = errors.WorkerDied(f"workers of the Dask cluster died while they ran this task: {error}")
+    elif isinstance(error, errors.CancelledError):
+        ours = errors.DataLost(f"the Dask cluster no longer has the result: {error}")
+    else:
+        return error
+    ours.__cause__ = error
+    return ours
 
 
 class DaskEngine(ExternalEngine):
@@ -320,7 +316,7 @@ class DaskEngine(ExternalEngine):
     ) -> None:
         is_own = False
         if config is not None:
-            self.check(config)
+            check_arguments(config, self.not_here, f"for workers of {self.title}")
             if isinstance(config.backend, str):
                 address = "tcp" + config.backend.removeprefix("dask")
                 connect: Any = distributed.Client
@@ -330,9 +326,7 @@ class DaskEngine(ExternalEngine):
                 client = config.backend
         if client is None or client.asynchronous:
             raise errors.NotSupported("an asynchronous distributed.Client cannot be used; make one that is not")
-        link = DaskLink(client, is_own)
-        super().__init__(ExternalClient(client_name(), make_future, link))
-        link.connect(self.client, listen=config is not None)
+        super().__init__(config, make_future, DaskLink(client, is_own))
         self._dask: Any = client
 
     @property
@@ -372,15 +366,15 @@ class DaskEngine(ExternalEngine):
             if all(status.get(key) is not None for key in keys if key in self.client.pending_keys()):
                 break
             clocks.sleep(POLL_INTERVAL_S)
-        pids = self._dask.run(_pid)
+        pids = self._dask.run(os.getpid)
         return {
-            address: {
-                "pid": pids.get(address, 0),
-                "slots": facts["nthreads"],
-                "tasks": len(self._dask.processing([address]).get(address, ())),
-                "results": len(self._dask.has_what([address]).get(address, ())),
-                "resources": dict(facts.get("resources", {})),
-            }
+            address: worker_facts(
+                pids.get(address, 0),
+                facts["nthreads"],
+                len(self._dask.processing([address]).get(address, ())),
+                len(self._dask.has_what([address]).get(address, ())),
+                facts.get("resources", {}),
+            )
             for address, facts in self._dask.scheduler_info(n_workers=-1)["workers"].items()
         }
 
@@ -408,9 +402,3 @@ class DaskEngine(ExternalEngine):
         """See ``Engine``."""
         self._check_open()
         self._dask.upload_file(path)
-
-
-def _pid() -> int:
-    import os
-
-    return os.getpid()

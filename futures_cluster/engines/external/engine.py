@@ -1,7 +1,7 @@
 """What engines over other people's clusters have in common: an executor's questions, and what they refuse.
 
-Covers: arguments and methods that mean nothing on a cluster of another owner, and the executor of a task there. Does
-not cover: futures and results (``external.client``), any engine.
+Covers: arguments and methods that mean nothing on a cluster of another owner. Does not cover: futures and results
+(``external.client``), any engine.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from futures_cluster import errors, late
+from futures_cluster import errors
 from futures_cluster.config import Config
 from futures_cluster.engines.base import EngineBase, check_usable
-from futures_cluster.engines.external.client import ExternalClient
+from futures_cluster.engines.external.client import ClusterLink, ExternalClient
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 
@@ -32,13 +32,9 @@ class ExternalEngine(EngineBase):
     client: ExternalClient
     fetches_together = True
 
-    def __init__(self, client: ExternalClient) -> None:
-        self.client = client
-        self.find_executor: Callable[[], Any] = lambda: None
-
-    def lend_executor(self, find: Callable[[], Any]) -> None:
-        """See ``Engine``."""
-        self.find_executor = find
+    def __init__(self, config: Config | None, make_future: Callable[[Key, Any], Any], link: ClusterLink) -> None:
+        self.client = ExternalClient(uuid.uuid4().hex[:10], make_future, link)  # no other client has this name
+        link.connect(self.client, listens=config is not None)
 
     @property
     def max_workers(self) -> int:
@@ -59,19 +55,6 @@ class ExternalEngine(EngineBase):
     def is_closed(self) -> bool:
         """See ``Engine``."""
         return self.client.closing
-
-    @classmethod
-    def check(cls, config: Config) -> None:
-        """Refuse arguments that mean nothing here.
-
-        Raises
-        ------
-        NotSupported
-            With what to do instead.
-        """
-        for name, instead in cls.not_here.items():
-            if getattr(config, name):
-                raise errors.NotSupported(f"{name} cannot be given for workers of {cls.title}; {instead}")
 
     def _check_open(self) -> None:
         check_usable(self.client.forked, self.broken, self.client.closing or self.client.closed is not None)
@@ -113,14 +96,6 @@ class ExternalEngine(EngineBase):
         """See ``Engine``."""
         raise errors.NotSupported(f"the scheduler of {self.title} is not ours to watch; it has a dashboard of its own")
 
-    def workers(self) -> dict[str, dict[str, Any]]:
-        """See ``Engine``."""
-        raise NotImplementedError
-
-    def wait_for_workers(self) -> list[str]:
-        """See ``Engine``."""
-        raise NotImplementedError
-
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Engine``; the cluster goes on."""
         if not self.client.forked:
@@ -147,13 +122,3 @@ class ExternalEngine(EngineBase):
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
         return [self.client.explain(key)]
-
-
-def client_name() -> str:
-    """Return a name that no other client of a cluster has."""
-    return uuid.uuid4().hex[:10]
-
-
-def executor_in_task(make_engine: Callable[[Any], Any]) -> Any:
-    """Return the executor of tasks in a worker, with an engine of ``make_engine``."""
-    return late.load(late.EXECUTOR_OVER)(make_engine)

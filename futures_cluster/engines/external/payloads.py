@@ -17,6 +17,7 @@ can move them without copies. A ``StoredResult`` is the object itself, as long a
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from typing import Any
 
 from futures_cluster.messages import Key, Payload
@@ -119,6 +120,7 @@ class CallFailed(Exception):
         return f"{type(self).__name__}({self.args[1]!r})"
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class RemoteCall:
     """A call, as a worker of another engine gets it.
 
@@ -142,35 +144,18 @@ class RemoteCall:
         How long it may run.
     """
 
-    __slots__ = ("arguments", "carried", "client", "depth", "function", "inputs", "key", "priority", "timeout_s")
-
-    def __init__(
-        self,
-        client: str,
-        key: Key,
-        function: tuple[str, bytes],
-        arguments: Envelope,
-        inputs: list[Key],
-        carried: dict[Key, Any],
-        depth: int,
-        priority: int,
-        timeout_s: float | None,
-    ) -> None:
-        self.client = client
-        self.key = key
-        self.function = function
-        self.arguments = arguments
-        self.inputs = inputs
-        self.carried = carried
-        self.depth = depth
-        self.priority = priority
-        self.timeout_s = timeout_s
+    client: str
+    key: Key
+    function: tuple[str, bytes]
+    arguments: Envelope
+    inputs: list[Key]
+    carried: dict[Key, Any]
+    depth: int
+    priority: int
+    timeout_s: float | None
 
     def __reduce__(self) -> Any:
-        return RemoteCall, tuple(getattr(self, name) for name in _CALL)
-
-
-_CALL = ("client", "key", "function", "arguments", "inputs", "carried", "depth", "priority", "timeout_s")
+        return RemoteCall, tuple(getattr(self, name) for name in self.__slots__)
 
 
 class ParcelCodec(pickle_codec.PickleCodec):

@@ -24,10 +24,11 @@ from typing import Any, ClassVar
 import ray
 import ray.exceptions
 
-from futures_cluster import errors, locks
+from futures_cluster import errors, late, locks
 from futures_cluster.config import Config
+from futures_cluster.engines.base import check_arguments, worker_facts
 from futures_cluster.engines.external.client import ExternalClient
-from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
+from futures_cluster.engines.external.engine import ExternalEngine
 from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
 from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.messages import Key, TaskOptions
@@ -122,7 +123,7 @@ class RaySite:
         """See ``task_runner.HostWorker``."""
         with self._lock:
             if self._executor is None:
-                self._executor = executor_in_task(lambda make_future: RayEngine(None, make_future))
+                self._executor = late.load(late.EXECUTOR_OVER)(lambda make_future: RayEngine(None, make_future))
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
@@ -170,10 +171,10 @@ class RayLink:
         self._closed = False
         self._news = CallbackThread()
 
-    def connect(self, ours: ExternalClient, listen: bool) -> None:
-        """Tell this client of ours what happens."""
+    def connect(self, ours: ExternalClient, listens: bool) -> None:
+        """See ``external.client.ClusterLink``."""
         self._ours = ours
-        if listen:
+        if listens:
             board: Any = ray.remote(_Board)
             self._board = board.options(num_cpus=0, name=_board_name(ours.name)).remote()
             self._ask_board()
@@ -288,9 +289,7 @@ class RayLink:
 def _error_of(error: BaseException, key: Key) -> BaseException | bytes:
     """Return our error for one of Ray's."""
     cause: Any = error
-    while isinstance(cause, ray.exceptions.RayTaskError):
-        if isinstance(cause, CallFailed):
-            return cause.payload
+    while isinstance(cause, ray.exceptions.RayTaskError) and not isinstance(cause, CallFailed):
         cause = cause.cause
     if isinstance(cause, CallFailed):
         return cause.payload
@@ -363,11 +362,9 @@ class RayEngine(ExternalEngine):
     def __init__(self, config: Config | None, make_future: Callable[[str, Any], Any]) -> None:
         users = None
         if config is not None:
-            self.check(config)
+            check_arguments(config, self.not_here, f"for workers of {self.title}")
             users = _users if _users.enter(config) else None
-        link = RayLink(users)
-        super().__init__(ExternalClient(client_name(), make_future, link))
-        link.connect(self.client, listen=config is not None)
+        super().__init__(config, make_future, RayLink(users))
 
     @property
     def max_workers(self) -> int:
@@ -385,17 +382,12 @@ class RayEngine(ExternalEngine):
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``; Ray's nodes, as its worker processes come and go."""
         self._check_open()
-        nodes = [node for node in _ray.nodes() if node["Alive"]]
-        return {
-            node["NodeID"]: {
-                "pid": 0,
-                "slots": int(node["Resources"].get("CPU", 0)),
-                "tasks": 0,
-                "results": 0,
-                "resources": {k: v for k, v in node["Resources"].items() if not k.startswith("node:")},
-            }
-            for node in nodes
-        }
+        found = {}
+        for node in _ray.nodes():
+            if node["Alive"]:
+                resources = {k: v for k, v in node["Resources"].items() if not k.startswith("node:")}
+                found[node["NodeID"]] = worker_facts(0, int(resources.get("CPU", 0)), 0, 0, resources)
+        return found
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

@@ -1,9 +1,9 @@
-"""The engine of this process: its threads execute calls, and nothing is packed, sent or scheduled elsewhere.
+"""The engines of this process, which pack and send nothing: on its threads, or at submit.
 
-``engine`` is what the executor sees (``lifecycle`` and ``facts`` are parts of it), ``work`` a call on its way,
-``ready`` the order of calls, ``slots`` the threads, ``lending`` what of them tasks that wait lend, ``deadlines`` what
-happens at given times, ``watching`` what is noted while the page has a viewer, ``observed`` and ``picture`` how it is
-shown.
+``base`` is what both have in common, and ``sync`` the one that runs calls at submit. Of the one with threads ``engine``
+is what the executor sees (``lifecycle`` and ``introspection`` are parts of it), ``work`` a call on its way, ``ready``
+the order of calls, ``slots`` the threads, ``lending`` what of them tasks that wait lend, ``deadlines`` what happens at
+given times, ``instrumentation`` what is noted while the page has a viewer, ``snapshot`` and ``view`` how it is shown.
 """
 
 from __future__ import annotations

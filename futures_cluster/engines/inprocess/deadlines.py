@@ -36,12 +36,9 @@ class Deadlines:
                 return
             heapq.heappush(self._heap, (clocks.monotonic() + seconds, next(self._numbers), function))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="futures_cluster-deadlines", daemon=True)
-                try:
-                    self._thread.start()
-                except BaseException:
-                    self._thread = None
-                    raise
+                thread = threading.Thread(target=self._run, name="futures_cluster-deadlines", daemon=True)
+                thread.start()  # it waits for the condition, which is held here
+                self._thread = thread
             self._condition.notify()
 
     def _run(self) -> None:

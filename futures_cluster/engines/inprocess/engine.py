@@ -1,7 +1,7 @@
 """The engine whose workers are threads of this process.
 
 Covers: submitting, what the futures of its tasks ask (it is their client), the end. Does not cover: what happens to a
-call then (``lifecycle``), the threads (``slots``), the order (``ready``), facts (``facts``).
+call then (``lifecycle``), the threads (``slots``), the order (``ready``), facts (``introspection``).
 
 A call without options, without futures among its arguments and outside of tasks takes the short way: ``submit`` makes a
 future and a work, puts both away, and a thread calls the function and delivers. All else is *special* work. Each work
@@ -13,40 +13,33 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, errors, locks
-from futures_cluster import messages as m
 from futures_cluster.config import Config
-from futures_cluster.engines.base import EngineBase, check_usable
+from futures_cluster.engines.base import check_usable
 from futures_cluster.engines.inprocess.deadlines import Deadlines
-from futures_cluster.engines.inprocess.facts import EngineFacts
+from futures_cluster.engines.inprocess.instrumentation import Instrumentation
+from futures_cluster.engines.inprocess.introspection import EngineIntrospection
 from futures_cluster.engines.inprocess.lending import Lending
-from futures_cluster.engines.inprocess.lifecycle import WorkLifecycle
 from futures_cluster.engines.inprocess.ready import Ready
 from futures_cluster.engines.inprocess.slots import Slots
-from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, InputWaiter, WorkItem
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key
 from futures_cluster.services.client.call_preparation import (
     check_free,
-    check_shareable,
-    find_equal,
     find_refusal,
     inherit,
-    pure_key,
 )
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import function_name
-from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
+from futures_cluster.services.client.shared_objects import SharedObjectClient
 from futures_cluster.services.common import forks, process_lifetime
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
-from futures_cluster.wire.codec.object_codec import Call, ObjectCodec
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.graphs import Graph
@@ -55,14 +48,11 @@ if TYPE_CHECKING:
 _engines = itertools.count(1)
 
 
-class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
+class InProcessEngine(EngineIntrospection):
     """Threads of this process."""
 
+    name = worker = "threads"
     supports_graphs = True
-    shares_memory = True
-    can_stop_tasks = False
-    leader: Any = None
-    closed: BaseException | None = None  # results are here whatever has ended
 
     def __init__(self, config: Config, make_future: Callable[[Any, Any], Any]) -> None:
         if config.mp_context is not None:
@@ -71,35 +61,26 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
             raise errors.NotSupported("max_tasks_per_child is for processes; threads are not replaced")
         if config.memory_limit is not None:
             raise errors.NotSupported("memory_limit is for processes; threads share this process's memory")
-        self.find_executor: Callable[[], Any] = lambda: None
+        super().__init__(config, make_future)
         self.max_workers = config.max_workers
         self.slots = config.max_workers * config.threads_per_worker
-        self.broken: BaseException | None = None
-        self.forked = False
-        self.owner = f"{self.name}{next(_engines)}"  # of keys: no other executor of this process has it
-        self.codec = ObjectCodec()
-        self.shared_port = SharedObjectClient(self)
+        self.owner = f"{self.name}{next(_engines)}"
         self.callbacks = CallbackThread()
-        self._config = config
-        self._make_future = make_future
-        self._objects = LocalObjects(self.name)
         # To users each thread is a worker, and offers what they say.
-        self._resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
-        limits = {LIMIT_PREFIX + name: amount for name, amount in config.limits.items()}
-        self._ready = Ready({**self._resources, **limits})
+        self.resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
+        self.limits = config.limits
+        self._ready = Ready(self.resources | {LIMIT_PREFIX + name: amount for name, amount in self.limits.items()})
         self.queued: dict[int, WorkItem] = {}
-        initialize = None if config.initializer is None else self._initialize
         prefix = config.thread_name_prefix or "futures_cluster-slot"
-        self.watching = Watching(self.name, config.max_workers, lambda: self._slots.settle(), config.debug)
-        self._slots = Slots(self, config.max_workers, prefix, self._ready, self.queued, initialize)
+        self.instrumentation = Instrumentation(self.name, self.max_workers, lambda: self._slots.settle(), config.debug)
+        self._slots = Slots(self, prefix, self._ready)
         self._deadlines = Deadlines()
         self._lending = Lending(self._slots, self._deadlines)
         self._limited = {}
-        self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._usual: SubmitOptions | None = None  # the options of the short way
         self._is_open = False  # the short way is open: started, not closing, not broken, not forked
-        self._started = self.closing = self._has_ended = False
+        self._started = self._has_ended = False
         self._lock = locks.RLock()  # a finalizer may come back here
 
     # ---------------------------------------------------------------- submitting
@@ -145,30 +126,19 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
             self._usual = options
         parent = context.submitting_task()
         found = arguments.find(args, kwargs) if options.resolve else arguments.Found()
-        given: list[Any] = [each for each in found.references.values() if self._is_own(each)]
-        key = options.key
-        if key is not None:
-            check_free(key, self._keyed)
-        elif options.pure:
-            keys = {each.key: index for index, each in enumerate(given)}
-            key = pure_key(function_name(fn), "", Call((fn, *args), kwargs, keys, found.inside), list(keys))
-            known = find_equal(key, self._keyed)
-            if known is not None:
-                return known
-        future = self._make_future(key, self)
-        future._number = number = next(self._numbers)
-        future._function_name = function_name(fn)
-        if key is not None:
-            self._keyed[key] = future
+        given = self._replaceable(found)
+        future, is_new = self._future_of_call(fn, args, kwargs, options)
+        if not is_new:
+            return future
         refusal = find_refusal(given, self) if given else None
         if refusal is not None:
             future._fail_here(refusal)
             return future
-        work = WorkItem(self, number, future, fn, args, kwargs)
+        work = WorkItem(self, future._number, future, fn, args, kwargs)
         if parent is not None:
             work.special, work.parent, work.depth = True, parent, parent.depth + 1
             asked = inherit(asked, parent)
-            parent.children[number] = None
+            parent.children[work.number] = None
         if asked is not DEFAULT_OPTIONS:
             work.apply_options(asked)
         if given:
@@ -224,10 +194,6 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
             self._check_idle()
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def _is_own(self, reference: Any) -> bool:
-        """Return whether a future may be replaced: it is released, or of this executor."""
-        return reference._client is self or (reference._client is None and bool(reference.key))
-
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; all share the object itself."""
         self._check()
@@ -246,7 +212,7 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         if not self._started:
             with DeferredSignals(), self._lock:
                 process_lifetime.register_cluster(self)
-                self.watching.joined(os.getpid())
+                self.instrumentation.joined(os.getpid())
                 self._started = self._is_open = True
                 if self.closing:  # by a finalizer, meanwhile
                     self._is_open = False
@@ -291,11 +257,7 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         """Drop an unfinished call of a graph with its last future; ``__del__`` calls it."""
         work: Any = self.queued.get(future._number)
         if work is not None and not self.forked:
-            work.drop_future()
-
-    def lend_executor(self, find: Callable[[], Any]) -> None:
-        """See ``Engine``."""
-        self.find_executor = find
+            work.withdraw()
 
     # ---------------------------------------------------------------- what futures ask (their client)
 
@@ -304,52 +266,14 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         """What stands for the client of its futures."""
         return self
 
-    def name_future(self, future: ClientFuture) -> Key:
-        """Make the key of a future, by which it can be found from now on."""
-        name = future._function_name.rpartition("<locals>.")[2]
-        key = f"{name}-{self.owner}-{future._number}"
-        self._keyed[key] = future
-        return key
-
     def withdraw(self, future: ClientFuture) -> bool:
         """Take the work of a future away, unless a thread has it."""
-        work: Any = self.queued.get(future._number)
-        if work is None:
-            return False
-        if future._of_graph:
-            taken: bool = work.drop_future()
-            return taken
-        if not self.take_out(work):
-            return False
-        work.forget_call()
-        return True
+        work = self.queued.get(future._number)
+        return work is not None and work.withdraw()
 
     def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Take note that a future was cancelled, and its work withdrawn."""
         self._check_idle()
-
-    def release(self, key: Key, at_once: bool) -> None:
-        """Do nothing: no other process holds a result."""
-
-    def future_of_key(self, key: Key) -> Any:
-        """See ``Engine``."""
-        return self._keyed[key]
-
-    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
-        """Return the futures, which the shared object keeps alive."""
-        return {key: self._keyed[key] for key in keys}
-
-    def share(self, future: ClientFuture) -> None:
-        """Take note that a future goes into a shared object."""
-        check_shareable(future, self)
-
-    def send(self, message: m.Message) -> None:
-        """Do what a scheduler would for shared objects."""
-        with DeferredSignals():
-            self._objects.handle(message, self.shared_port.deliver)
-
-    def about_to_wait(self) -> None:
-        """Do nothing: there is nothing to hurry."""
 
     def shared(self) -> SharedObjectClient:
         """See ``Engine``."""
@@ -368,13 +292,11 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         if task.host is self:
             self._lending.look_after(task)
 
-    def executor(self) -> Any:
-        """See ``context.TaskHost``."""
-        return self.find_executor()
-
-    def _initialize(self) -> bool:
+    def initialize(self) -> bool:
+        """Call the initializer on a new thread; False if it failed."""
+        if self._config.initializer is None:
+            return True
         try:
-            assert self._config.initializer is not None
             with forks.Once():
                 self._config.initializer(*self._config.initargs)
         except BaseException as error:
@@ -409,9 +331,9 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
         if wait:
             self._slots.join()
             self._deadlines.join()
-            self.watching.join()
-            if self._observed is not None:
-                self._observed.join()
+            self.instrumentation.join()
+            if self._view is not None:
+                self._view.join()
             self.callbacks.join()
 
     def ended(self) -> None:
@@ -422,9 +344,9 @@ class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
             self._has_ended = True
         self.shared_port.close(RuntimeError("the executor was shut down"))
         self._deadlines.close()
-        self.watching.close()
-        if self._observed is not None:
-            self._observed.close()
+        self.instrumentation.close()
+        if self._view is not None:
+            self._view.close()
         # Let go of the user's objects for threads at once: the collector of cycles may come late.
         self._config = self._config._replace(initializer=None, initargs=())
         self.callbacks.close(lambda: process_lifetime.unregister_cluster(self))

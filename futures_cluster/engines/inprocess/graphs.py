@@ -141,8 +141,8 @@ class GraphWork(WorkItem):
         self.users -= 1
         return not self.users and not self.has_value
 
-    def drop_future(self) -> bool:
-        """Drop its future and all that only it needed; return False if it has begun."""
+    def withdraw(self) -> bool:
+        """See ``WorkItem``; drop its future and all that only it needed."""
         with _lock:
             if self.number not in self.host.queued:
                 return False
@@ -168,9 +168,7 @@ def _drop(nodes: list[GraphWork]) -> None:
     """Drop nodes without users, and the nodes that only these need."""
     while nodes:
         node = nodes.pop()
-        engine: Any = node.host
-        if engine.take_out(node):
-            node.forget_call()
+        if node.host.take_out(node):
             with _lock:
                 needs, node.needs = node.needs, []
                 nodes += [need for need in needs if type(need) is GraphWork and need.drop_user()]

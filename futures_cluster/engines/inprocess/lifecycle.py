@@ -13,21 +13,20 @@ from functools import partial
 from typing import Any
 
 from futures_cluster import clocks, errors
+from futures_cluster.engines.inprocess.base import InProcessBase
 from futures_cluster.engines.inprocess.deadlines import Deadlines
+from futures_cluster.engines.inprocess.instrumentation import Instrumentation
 from futures_cluster.engines.inprocess.ready import Ready
 from futures_cluster.engines.inprocess.slots import Slots
-from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import WorkItem
 from futures_cluster.messages import TaskOptions
 
 
-class WorkLifecycle:
+class WorkLifecycle(InProcessBase):
     """Part of ``InProcessEngine``."""
 
-    owner: str
-    closing: bool
-    watching: Watching
-    queued: dict[int, WorkItem]
+    instrumentation: Instrumentation
+    queued: dict[int, WorkItem]  # work that has not begun, by its number; the taker owns it
     _ready: Ready
     _slots: Slots
     _deadlines: Deadlines
@@ -52,19 +51,19 @@ class WorkLifecycle:
             If the values of futures cannot be put in their places.
         """
         work.mark_running()
-        if self.watching.is_on:
-            self.watching.check_inputs(work)
+        if self.instrumentation.is_on:
+            self.instrumentation.check_inputs(work)
         if work.timeout_s is not None:
             self._limited[work.number] = work
             self._deadlines.add(work.timeout_s, partial(self._too_long, weakref.ref(work), work.attempt))
         work.resolve_inputs()
-        if self.watching.is_on:
-            self.watching.begins(work)
+        if self.instrumentation.is_on:
+            self.instrumentation.begins(work)
 
     def returned(self, work: WorkItem, value: Any) -> None:
         """Take note that special work has returned."""
-        if self.watching.is_on:
-            self.watching.ended(work, value, None)
+        if self.instrumentation.is_on:
+            self.instrumentation.ended(work, value, None)
         if work.timeout_s is not None and self._limited.pop(work.number, None) is None:
             self._done_with(work)
             return
@@ -73,7 +72,7 @@ class WorkLifecycle:
 
     def raised(self, work: WorkItem, error: BaseException) -> None:
         """Take note that work has raised: try it again, or deliver the error."""
-        self.watching.ended(work, None, error)
+        self.instrumentation.ended(work, None, error)
         if work.special:
             if work.timeout_s is not None and self._limited.pop(work.number, None) is None:
                 self._done_with(work)
@@ -125,22 +124,21 @@ class WorkLifecycle:
     def fail(self, work: WorkItem, error: BaseException) -> None:
         """Fail work that waits for what has failed."""
         if self.take_out(work):
-            work.forget_call()
             work.deliver_failure(error)
 
     def cancel(self, work: WorkItem) -> None:
         """Cancel work that waits for what was cancelled."""
         if self.take_out(work):
-            work.forget_call()
             work.deliver_cancelled()
 
     def take_out(self, work: WorkItem) -> bool:
-        """Take work away that has not begun; False if it has."""
+        """Take work away that has not begun, and drop its call; False if it has begun."""
         if self.queued.pop(work.number, None) is None:
             return False
         if work.parent is not None:
             work.parent.children.pop(work.number, None)
         self._check_idle()
+        work.forget_call()
         return True
 
     def _check_idle(self) -> None:

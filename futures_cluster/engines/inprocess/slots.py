@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, locks
@@ -55,29 +54,18 @@ class Slots:
     Parameters
     ----------
     engine : Host
-        Gets the calls that end.
-    queued : dict
-        Work that has not begun, by its number. The thread that takes work out of it owns that work.
-    initialize : callable or None
-        Called in each thread before its first work; False if it failed.
+        Gets the calls that end. The thread that takes work out of its ``queued`` owns that work.
+    prefix : str
+        Begins the names of threads.
     """
 
-    def __init__(
-        self,
-        engine: Host,
-        number: int,
-        prefix: str,
-        ready: Ready,
-        queued: dict[int, WorkItem],
-        initialize: Callable[[], bool] | None,
-    ) -> None:
+    def __init__(self, engine: Host, prefix: str, ready: Ready) -> None:
         self.all: list[SlotThread] = []
         self._engine = engine
         self._prefix = prefix
         self._ready = ready
-        self._queued = queued
-        self._initialize = initialize
-        self._target = number
+        self._queued = engine.queued
+        self._target = engine.max_workers
         self._active = 0  # threads that run and are not aside
         self._alive = 0
         self.may_grow = True  # there may be more threads than there are
@@ -136,7 +124,7 @@ class Slots:
         with self._lock:
             self.may_grow = self._active < self._target
             self._is_settled = self._active == self._target and not (
-                self._closing or self._ready.is_ordered or self._engine.watching.is_on
+                self._closing or self._ready.is_ordered or self._engine.instrumentation.is_on
             )
 
     def lend(self) -> None:
@@ -187,9 +175,9 @@ class Slots:
     # ---------------------------------------------------------------- each thread
 
     def _run(self, slot: SlotThread) -> None:
-        plugin_runner.local.add = self._engine.watching.watch_worker
+        plugin_runner.local.add = self._engine.instrumentation.watch_worker
         try:
-            if self._initialize is None or self._initialize():
+            if self._engine.initialize():
                 self._take_and_execute(slot)
         finally:
             slot.task = None
@@ -266,7 +254,7 @@ class Slots:
                     self.want()
                 if item is not None:
                     work: WorkItem = item
-                    if self._engine.watching.is_on:
+                    if self._engine.instrumentation.is_on:
                         work.special, work.slot = True, slot.index
                     return work
             item = slot.task = ready.get()

@@ -46,7 +46,7 @@ class WorkItem(context.TaskContext):
     containers : set of int or None
         Ids of the containers with these futures (``arguments.Found.inside``).
     slot : int
-        Number of the thread that executes it, while ``watching`` is on.
+        Number of the thread that executes it, while ``instrumentation`` is on.
     """
 
     host: Host
@@ -137,15 +137,7 @@ class WorkItem(context.TaskContext):
         futures, containers = self.futures, self.containers
         if futures is None or containers is None:
             return
-        values = {id(future): future._result for future in futures}
-        try:
-            self.args, self.kwargs = arguments.replace(
-                self.args, self.kwargs, containers, lambda future: values.get(id(future), future)
-            )
-        except Exception as error:
-            failed = errors.DeserializationError(f"the arguments of {self.key} could not be put together: {error!r}")
-            failed.__cause__ = error
-            raise failed from error
+        self.args, self.kwargs = with_values(self.args, self.kwargs, futures, containers, self.future)
         self.futures = self.containers = None
 
     def deliver_value(self, value: Any) -> None:
@@ -160,9 +152,31 @@ class WorkItem(context.TaskContext):
         """Cancel its future, because one of its inputs was cancelled."""
         self.future._deliver_cancelled()
 
+    def withdraw(self) -> bool:
+        """Drop the call of a future that is cancelled or gone; False if it has begun."""
+        return self.host.take_out(self)
+
     def forget_call(self) -> None:
         """Drop the function and its arguments, which keep the user's objects alive."""
         self.fn, self.args, self.kwargs, self.futures = _nothing, (), {}, None
+
+
+def with_values(
+    args: tuple[Any, ...], kwargs: dict[str, Any], futures: list[Any], containers: set[int], future: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments with the values of futures in their places.
+
+    Raises
+    ------
+    DeserializationError
+        If a value cannot be there, such as a list in a set.
+    """
+    values = {id(other): other._result for other in futures}
+    try:
+        return arguments.replace(args, kwargs, containers, lambda other: values.get(id(other), other))
+    except Exception as error:
+        text = f"the arguments of {future.key} could not be put together: {error!r}"
+        raise errors.DeserializationError(text) from error
 
 
 def _nothing() -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from futures_cluster.context import TaskContext
 from futures_cluster.errors import DuplicateKey
 from futures_cluster.messages import Key, Payload, TaskOptions
 from futures_cluster.numbers import MAX_PRIORITY
-from futures_cluster.services.client.function_table import OWNED_BY
+from futures_cluster.services.client.function_table import OWNED_BY, function_name
 
 
 def inherit(options: TaskOptions, parent: TaskContext | None) -> TaskOptions:
@@ -51,19 +51,23 @@ def find_equal(key: Key | None, alive: Mapping[Key, Any]) -> Any:
     return None if future is None or future.cancelled() else future
 
 
-def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key | None:
-    """Return the same key for equal calls: by function, arguments and inputs.
+def pure_key_of_objects(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key | None:
+    """Return the ``pure_key`` of a call in this process.
 
-    None if the arguments are objects of this process that do not pickle: nothing else tells whether two of them are
-    equal, because addresses are used again.
+    None if its arguments are objects that do not pickle: nothing else tells whether two of them are equal, because
+    addresses are used again.
     """
-    if type(payload) is not bytes and type(payload) is not tuple:
-        from futures_cluster.wire.codec import pickle_codec
+    from futures_cluster.wire.codec import pickle_codec
 
-        try:
-            payload, inputs, _ = pickle_codec.PickleCodec(None).dump_call(payload.args, payload.kwargs, True)
-        except Exception:
-            return None
+    try:
+        payload, inputs, _ = pickle_codec.PickleCodec(None).dump_call((fn, *args), kwargs, True)
+    except Exception:
+        return None
+    return pure_key(function_name(fn), "", payload, inputs)
+
+
+def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key:
+    """Return the same key for equal calls: by function, arguments and inputs."""
     parts: list[Any] = [function_id.partition(OWNED_BY)[0].encode(errors="surrogatepass")]
     if type(payload) is bytes:
         parts.append(payload)

@@ -1,7 +1,7 @@
-"""Payloads that are the objects themselves, for tasks in the client's own process.
+"""Payloads that are the objects themselves, for shared objects whose clients are engines of this process.
 
-Covers: the part of ``pickle_codec.PickleCodec``'s interface that such tasks and shared objects need, without pickling:
-arguments are shared, not copied. Does not cover: running anything (``engines.inprocess``, ``engines.inprocess.sync``).
+Covers: the part of ``pickle_codec.PickleCodec``'s interface that these need, without pickling: values are shared, not
+copied. Does not cover: the arguments of calls (``arguments``), and running these (``engines.inprocess``).
 """
 
 from __future__ import annotations
@@ -40,18 +40,7 @@ class ObjectCodec:
         if not resolve:
             return Call(args, kwargs, {}, set()), [], []
         found = arguments.find(args, kwargs)
-        references = list(found.references.values())
-        keys = found.keys
-        if references and not all(map(self._is_own, references)):
-            references = [each for each in references if self._is_own(each)]
-            keys = {key: index for index, key in enumerate(dict.fromkeys(each.key for each in references))}
-        return Call(args, kwargs, keys, found.inside), list(keys), references
-
-    def _is_own(self, reference: Any) -> bool:
-        """Return whether a future may be replaced: it is released, or of this executor."""
-        if reference._client is None:
-            return bool(reference.key)
-        return reference._client.codec is self
+        return Call(args, kwargs, found.keys, found.inside), list(found.keys), list(found.references.values())
 
     def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments, with values in the place of futures."""

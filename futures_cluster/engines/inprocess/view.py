@@ -1,8 +1,8 @@
 """The engine for people: its status page, reports, and what tasks print.
 
 Covers: standing for a scheduler and its one worker to ``services.observe.monitor`` and ``services.worker.reporter``.
-Does not cover: what is noted (``watching``), what is shown of it (``monitor``). The first look loads it, and starts its
-thread.
+Does not cover: what is noted (``instrumentation``), what is shown of it (``monitor``). The first look loads it, and
+starts its thread.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, locks
 from futures_cluster import messages as m
+from futures_cluster.engines.inprocess.snapshot import take_snapshot
 from futures_cluster.engines.inprocess.work import WorkItem
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.observe.monitor import ClusterMonitor
@@ -42,8 +43,8 @@ class SchedulerStandIn:
 
     @property
     def state(self) -> State:
-        """A picture of what there is."""
-        return self._engine.picture(self._now())
+        """A snapshot of what there is."""
+        return take_snapshot(self._engine, self._now())
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[State]:
@@ -70,21 +71,17 @@ class WorkerStandIn:
         self.machine_lock = locks.Lock()
         self.peers = SimpleNamespace(number=0)
         self.store = _NothingStored()
+        self.stats = engine.instrumentation.stats
         self._engine = engine
-
-    @property
-    def stats(self) -> Any:
-        """Failures, and when it began."""
-        return self._engine.watching.stats
 
     @property
     def recorder(self) -> Any:
         """Rows of the task stream."""
-        return self._engine.watching.recorder
+        return self._engine.instrumentation.recorder
 
     @recorder.setter
     def recorder(self, recorder: Any) -> None:
-        self._engine.watching.recorder = recorder
+        self._engine.instrumentation.recorder = recorder
 
     @property
     def slots(self) -> list[Any]:
@@ -127,7 +124,7 @@ class _NothingStored:
         return []
 
 
-class EngineObserver(ProgramView):
+class EngineView(ProgramView):
     """Looks at one engine, from the first on until its end."""
 
     def __init__(self, engine: Host) -> None:
@@ -138,10 +135,10 @@ class EngineObserver(ProgramView):
         scheduler = SchedulerStandIn(engine, loop.time)
         super().__init__(ClusterMonitor(scheduler, loop, self._about), lambda: self._closed)
         worker: Any = WorkerStandIn(engine, scheduler.take)
-        self._observer = WorkerReporter(worker, loop)
+        self._reporter = WorkerReporter(worker, loop)
         scheduler.workers[engine.name] = self._receive
         self._thread.start()
-        engine.watching.begin_to_measure()
+        engine.instrumentation.begin_to_measure()
 
     def _about(self) -> dict[str, Any]:
         return {"addresses": ["threads of this program"], "since": self._since}
@@ -149,7 +146,7 @@ class EngineObserver(ProgramView):
     def _receive(self, messages: list[m.Message]) -> None:
         for message in messages:
             if type(message) is m.Observe:
-                self._observer.observe(message)
+                self._reporter.observe(message)
 
     @contextlib.contextmanager
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
@@ -162,7 +159,7 @@ class EngineObserver(ProgramView):
         """Stop recording; on the last thread of the engine, or that of its caller."""
         self._closed = True
         page = self.take_page()
-        self._observer.close()
+        self._reporter.close()
         if page is not None:
             page.close()
         self._thread.call(self.monitor.close)

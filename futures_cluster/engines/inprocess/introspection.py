@@ -1,65 +1,43 @@
 """What the engine tells of itself, and what threads cannot do.
 
 Covers: workers, counts, explanations, the ways to the status page and to plugins. Does not cover: running anything
-(``engine``), showing anything (``observed``).
+(``engine``), showing anything (``view``).
 """
 
 from __future__ import annotations
 
 import threading
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors
-from futures_cluster.engines.base import check_demand, check_limits, how_it_ended
-from futures_cluster.engines.inprocess.slots import Slots, SlotThread
-from futures_cluster.engines.inprocess.watching import Watching
+from futures_cluster.engines.base import how_it_ended, worker_facts
+from futures_cluster.engines.inprocess.lifecycle import WorkLifecycle
+from futures_cluster.engines.inprocess.slots import SlotThread
 from futures_cluster.engines.inprocess.work import WorkItem
-from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.messages import Key
 
 if TYPE_CHECKING:
-    from futures_cluster.config import Config
-    from futures_cluster.engines.inprocess.observed import EngineObserver
-    from futures_cluster.scheduler.state import State
+    from futures_cluster.engines.inprocess.view import EngineView
     from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 
-class EngineFacts:
+class EngineIntrospection(WorkLifecycle):
     """Part of ``InProcessEngine``."""
 
-    name = "threads"
     max_workers: int
-    closing: bool
-    forked: bool
-    watching: Watching
-    queued: dict[int, WorkItem]  # work that has not begun, by its number; the taker owns it
-    _config: Config
-    _resources: dict[str, float]  # of all threads together
-    _slots: Slots
-    _keyed: weakref.WeakValueDictionary[Key, Any]
-    _numbers: Iterator[int]
+    resources: dict[str, float]
     _lock: threading.RLock
     _check: Callable[[], None]
     _looks = 0  # numbers that ``count_tasks`` has used up
-    _observed: EngineObserver | None = None  # from the first look on
-
-    def check_options(self, options: TaskOptions) -> None:
-        """See ``Engine``."""
-        check_limits(options, self._config.limits)
-        check_demand(options, self._config.resources, [self.name])
-
-    @property
-    def is_closed(self) -> bool:
-        """See ``Engine``."""
-        return self.closing
+    _view: EngineView | None = None  # from the first look on
 
     def watch(self, plugin: SchedulerPlugin) -> None:
         """See ``Engine``."""
         if self.closing:
             raise RuntimeError("cannot watch an executor after shutdown")
-        self.watching.watch(plugin)
+        self.instrumentation.watch(plugin)
 
     @property
     def threads(self) -> list[SlotThread]:
@@ -71,27 +49,14 @@ class EngineFacts:
         tasks = [slot.task for slot in self._slots.all]
         return [task for task in tasks if isinstance(task, WorkItem) and task.number not in self.queued]
 
-    def picture(self, now: float, in_order: bool = False) -> State:
-        """Return what there is, as the state of a scheduler."""
-        from futures_cluster.engines.inprocess.picture import make_picture
-
-        queued, running = list(self.queued.values()), self.running()
-        done = [future for future in list(self._keyed.values()) if future._state == "FINISHED"]
-        groups = dict(self.watching.groups)
-        offers = (self._resources, self._config.limits)
-        return make_picture(self.name, self.max_workers, *offers, running, queued, done, groups, now, in_order)
+    def known_results(self) -> list[Any]:
+        """Return the futures of ended calls whose key a user or library has read."""
+        return [future for future in list(self._keyed.values()) if future._state == "FINISHED"]
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         self._check()
-        facts = {
-            "pid": 0,
-            "slots": self.max_workers,
-            "tasks": len(self.running()),
-            "results": 0,
-            "resources": dict(self._resources),
-        }
-        return {self.name: facts}
+        return {self.name: worker_facts(0, self.max_workers, len(self.running()), 0, self.resources)}
 
     def count_pending(self) -> int:
         """Return how many tasks are not done."""
@@ -126,45 +91,43 @@ class EngineFacts:
         """See ``Engine``."""
         raise errors.NotSupported("threads share the modules of this process, and cannot be restarted")
 
-    def upload(self, path: str) -> None:
-        """See ``Engine``; there is no process to send it to."""
-
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
         self._check()
+        from futures_cluster.engines.inprocess.snapshot import take_snapshot
         from futures_cluster.scheduler.views.explain import explain
 
         now = clocks.monotonic()
         future = self._keyed.get(key)
         if future is None or not future.done():
-            return explain(self.picture(now, in_order=True), key, now)
+            return explain(take_snapshot(self, now, in_order=True), key, now)  # type: ignore[arg-type]
         return [how_it_ended(future)]
 
-    def _look(self) -> EngineObserver:
-        from futures_cluster.engines.inprocess.observed import EngineObserver
+    def _open_view(self) -> EngineView:
+        from futures_cluster.engines.inprocess.view import EngineView
 
         self._check()
         with self._lock:
-            if self._observed is None:
-                self._observed = EngineObserver(self)  # type: ignore[arg-type]
-            return self._observed
+            if self._view is None:
+                self._view = EngineView(self)  # type: ignore[arg-type]
+            return self._view
 
     def status_url(self) -> str:
-        """See ``EngineObserver``."""
-        return self._look().status_url()
+        """See ``EngineView``."""
+        return self._open_view().status_url()
 
     @property
     def known_url(self) -> str:
-        """See ``EngineObserver``."""
-        return "" if self._observed is None else self._observed.known_url
+        """See ``EngineView``."""
+        return "" if self._view is None else self._view.known_url
 
     def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
-        """See ``EngineObserver``."""
-        return self._look().observe()
+        """See ``EngineView``."""
+        return self._open_view().observe()
 
     def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
-        """See ``EngineObserver``."""
-        return self._look().listen()
+        """See ``EngineView``."""
+        return self._open_view().listen()
 
     def stop_workers(self, force: bool) -> None:
         """See ``Engine``."""

@@ -1,7 +1,7 @@
 """What the engine does around each call for plugins, viewers of the status page, and debug mode.
 
 Covers: calling plugins, rows of the task stream, measured durations, texts of failures, checks of inputs. Does not
-cover: showing it (``observed``). Without a viewer and without plugins only failed calls come here.
+cover: showing it (``view``). Without a viewer and without plugins only failed calls come here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from futures_cluster.services.worker.task_stream import TaskStreamRecorder
 
 
-class Watching:
-    """Watches the calls of one engine.
+class Instrumentation:
+    """The instrumentation of one engine.
 
     Parameters
     ----------

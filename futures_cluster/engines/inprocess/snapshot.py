@@ -7,13 +7,12 @@ explaining it (``scheduler.views.explain``). Only viewers cause this work, and n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, WorkItem
-from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions, WorkerConnected
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions, WorkerConnected
 from futures_cluster.scheduler.records import (
     ASSIGNED,
     FAILED,
@@ -27,48 +26,39 @@ from futures_cluster.scheduler.records import (
 )
 from futures_cluster.scheduler.state import State
 
-#: Work that a picture has, one by one.
+if TYPE_CHECKING:
+    from futures_cluster.engines.inprocess.host import Host
+
+#: Work that a snapshot has, one by one.
 MAX_WORK = 20_000
 
 
-def make_picture(
-    name: str,
-    slots: int,
-    resources: dict[str, float],
-    limits: dict[str, float],
-    running: list[WorkItem],
-    queued: Iterable[WorkItem],
-    done: Iterable[Any],
-    groups: dict[str, FunctionStats],
-    now: float,
-    in_order: bool = False,
-) -> State:
+def take_snapshot(engine: Host, now: float, in_order: bool = False) -> State:
     """Return a state with one worker and its slots.
 
     Parameters
     ----------
-    done : iterable of Future
-        Futures of ended calls whose key a user or library has read.
-    groups : dict
-        What was measured of functions, by name.
+    engine : Host
     now : float
         On the caller's clock.
     in_order : bool
         Also put queued work into the queue, for ``scheduler.views.explain``, which says how much comes before.
     """
     state = State()
-    state.limits.declare(limits)
+    state.limits.declare(engine.limits)
     state.clients["main"] = ("main",)
-    state.groups.update(groups)
-    joined = WorkerConnected(name, "", slots, killable=False, resources=resources, pid=os.getpid())
-    worker = state.workers[name] = Worker(joined)
+    queued, running = list(engine.queued.values()), engine.running()
+    done = engine.known_results()
+    state.groups.update(engine.instrumentation.groups)
+    joined = WorkerConnected(
+        engine.name, "", engine.max_workers, killable=False, resources=engine.resources, pid=os.getpid()
+    )
+    worker = state.workers[engine.name] = Worker(joined)
     moment = clocks.perf_counter()
     works: dict[WorkItem, Task] = {}
-    by_future: dict[int, Task] = {}
-    for work in chain(running, queued):
-        if len(works) >= MAX_WORK:
-            break
-        task = works[work] = by_future[id(work.future)] = _task(state, work)
+    by_id: dict[int, Task] = {}  # of work, which nodes of graphs name as inputs, and of its future
+    for work in islice(chain(running, queued), MAX_WORK):
+        task = works[work] = by_id[id(work)] = by_id[id(work.future)] = _task(state, work)
         if work in running:
             task.state, task.worker, task.started = ASSIGNED, worker, True
             task.since_s = now - (moment - work.begun_s) if work.begun_s else now
@@ -79,18 +69,15 @@ def make_picture(
         else:
             task.state = QUEUED
     for work, task in works.items():
-        inputs = [by_future[id(each)] for each in work.unfinished_inputs() if id(each) in by_future]
+        inputs = [by_id[id(each)] for each in work.unfinished_inputs() if id(each) in by_id]
         task.dependencies = tuple(inputs)
         for each in inputs:
             each.dependents = each.dependents or {}
             each.dependents[task] = None
         if task.state == QUEUED:
             if work.paused_until_s > now:
-                task.state = WAITING
-                state.counts[WAITING] += 1
                 state.paused[task] = work.paused_until_s
-                continue
-            if inputs:
+            if inputs or task in state.paused:
                 task.state = WAITING
                 state.counts[WAITING] += 1
                 continue
@@ -102,7 +89,7 @@ def make_picture(
             else:
                 state.constrained.push(task, task.requirements, state.workers)
     for future in islice(done, MAX_WORK - len(works)):
-        task = _ended(state, future)
+        task = _add_task(state, future.key, future._function_name.rpartition("<locals>.")[2])
         if future._exception is None:
             task.state, task.has_result = MEMORY, True
         else:
@@ -111,25 +98,7 @@ def make_picture(
     return state
 
 
-def _function(state: State, name: str) -> Function:
-    function = state.functions.get(name)
-    if function is None:
-        group = state.groups.setdefault(name, FunctionStats(name))
-        function = state.functions[name] = Function(name, group, None)
-    function.tasks += 1
-    return function
-
-
-def _ended(state: State, future: Any) -> Task:
-    function = _function(state, future._function_name.rpartition("<locals>.")[2])
-    flow = state.shares.flow("main", (0, 0))
-    task = Task(future.key, function, None, DEFAULT_OPTIONS, flow, 0, ("main",), True)
-    state.tasks[task.key] = task
-    return task
-
-
 def _task(state: State, work: WorkItem) -> Task:
-    function = _function(state, work.function)
     options = DEFAULT_OPTIONS
     if work.special:
         options = TaskOptions(
@@ -140,9 +109,25 @@ def _task(state: State, work: WorkItem) -> Task:
             limits=tuple([(name[1:], amount) for name, amount in work.resources if name.startswith(LIMIT_PREFIX)]),
             backoff_s=work.backoff_s,
         )
-    flow = state.shares.flow("main", (-work.priority, -work.depth))
     state.serial += 1
-    task = Task(work.key, function, None, options, flow, state.serial, ("main",), True)
+    task = _add_task(state, work.key, work.function, options, (-work.priority, -work.depth), state.serial)
     task.attempt, task.retries_left = work.attempt, work.retries_left
-    state.tasks[task.key] = task
+    return task
+
+
+def _add_task(
+    state: State,
+    key: Key,
+    name: str,
+    options: TaskOptions = DEFAULT_OPTIONS,
+    level: tuple[int, int] = (0, 0),
+    serial: int = 0,
+) -> Task:
+    function = state.functions.get(name)
+    if function is None:
+        group = state.groups.setdefault(name, FunctionStats(name))
+        function = state.functions[name] = Function(name, group, None)
+    function.tasks += 1
+    flow = state.shares.flow("main", level)
+    task = state.tasks[key] = Task(key, function, None, options, flow, serial, ("main",), True)
     return task
