@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import functools
 import pickle
+import re
 import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
 from futures_cluster.wire.codec.main_modules import MAIN, MP_MAIN, canonical
 
-#: How the names of modules whose objects travel by value stand in a plain pickle.
-marks: tuple[bytes, ...] = (b"__main__", b"__mp_main__")
+#: Finds the name of the program's module in a plain pickle; a pattern, as two searches take three times as long.
+find_main = re.compile(b"__main__|__mp_main__").search
+#: How the names of other modules whose objects travel by value stand there.
+marks: tuple[bytes, ...] = ()
 #: The names themselves.
 by_value_modules: set[str] = {MAIN, MP_MAIN}
 

@@ -73,9 +73,8 @@ settings = _Settings()
 
 def _is_importable(data: bytes) -> bool:
     """Return whether a plain pickle refers only to what another process can import."""
-    for mark in importing.marks:
-        if mark in data:
-            return False
+    if importing.find_main(data) or any([mark in data for mark in importing.marks]):
+        return False
     cloudpickle: Any = sys.modules.get("cloudpickle.cloudpickle")
     return cloudpickle is None or not cloudpickle._PICKLE_BY_VALUE_MODULES
 
