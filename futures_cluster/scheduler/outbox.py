@@ -8,6 +8,7 @@ Does not cover: deciding what is sent (``machine`` and those to whom it leaves p
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 from futures_cluster import messages as m
@@ -44,6 +45,7 @@ class Outbox:
             (self.running, m.ToClient, m.TasksRunning),
             (self.done, m.ToClient, m.TasksDone),
         )
+        self._collected = tuple(by_receiver for by_receiver, _, _ in self._batches)
 
     def reply(self, client: str, reply: m.SharedReply) -> None:
         """Answer a client's request to a shared object."""
@@ -68,9 +70,8 @@ class Outbox:
         if self.replies:  # before news of tasks: the client makes futures of the keys in them
             commands.extend(self.replies)
             self.replies = []
-        for by_receiver, command, message in self._batches:
-            if by_receiver:
-                for receiver, batch in by_receiver.items():
-                    commands.append(command(receiver, batch if message is None else message(batch)))
-                by_receiver.clear()
+        for by_receiver, command, message in compress(self._batches, self._collected):
+            for receiver, batch in by_receiver.items():
+                commands.append(command(receiver, batch if message is None else message(batch)))
+            by_receiver.clear()
         return commands
