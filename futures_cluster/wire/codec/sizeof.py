@@ -84,7 +84,8 @@ _FLAT: dict[tuple[str, str], Callable[[Any], int]] = {
     ("pandas", "DataFrame"): _frame,
     ("pandas", "Series"): _series,
     ("pandas", "Index"): _index,
-    **{("scipy", f"{layout}_{kind}"): _sparse for layout in ("csr", "csc", "coo") for kind in ("matrix", "array")},
+    **{("scipy", name): _sparse for name in ("csr_matrix", "csr_array", "csc_matrix", "csc_array")},
+    **{("scipy", name): _sparse for name in ("coo_matrix", "coo_array")},
     ("pyarrow", "Table"): lambda x: int(x.nbytes),
     **{("builtins", name): sys.getsizeof for name in ("bytes", "bytearray", "str")},
 }
