@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -120,6 +121,33 @@ class TestLoaded:
         loaded.note(module.__spec__)
         loaded.look_after_fork()
         assert loaded.versions[NAME].digest == current.digest
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_a_copy_made_during_a_reload_is_out_of_date(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+    ) -> None:
+        """One that was made after a reload that has failed is as good as any later one."""
+        path = folder / f"{NAME}.py"
+        path.write_text("def answer():\n    return 1\n")
+        module = load()
+        loaded = LoadedModules()
+        loaded.look()
+        out_of_date: list[str] = []
+
+        def fork() -> None:
+            assert module.__spec__ is not None
+            loaded.note(module.__spec__)
+            loaded.look_after_fork()
+            out_of_date.extend(before.digest for before, _ in loaded.edited())
+            assert not fails, "the reload"
+
+        monkeypatch.setattr(importlib, "fork", fork, raising=False)
+        path.write_text("import importlib\nimportlib.fork()\n\n\ndef answer():\n    return 22\n")
+        with pytest.raises(AssertionError, match="the reload") if fails else contextlib.nullcontext():
+            importlib.reload(module)
+        assert out_of_date == [OLDER]
+        loaded.look_after_fork()
+        assert loaded.edited() == []
 
     def test_a_file_that_was_edited_before_the_first_look(self, folder: Path) -> None:
         path = folder / f"{NAME}.py"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import os
 import sys
 import time
@@ -144,6 +145,7 @@ class LoadedModules:
         self._specs: dict[str, ModuleSpec] = {}
         self._seen: set[str] = set()  # names of modules that ``look`` has looked at
         self._foreign: set[str] = set()  # packages that are not the user's
+        self._half_reloaded: set[str] = set()  # names of modules that a thread of the forking process was reloading
 
     def note(self, spec: ModuleSpec) -> Version | None:
         """Note the version of a module that is about to be executed."""
@@ -179,9 +181,11 @@ class LoadedModules:
     def look_after_fork(self) -> None:
         """Note the modules of the forking process, which may have been loading some.
 
-        A reload notes a module before it executes it: a copy of the process made in between has the former content.
+        A reload notes a module before it executes it: a copy of the process made in between has the former content, and
+        stays behind when the reload has ended. After a reload that has failed, all copies have that content.
         """
         self.look()
+        self._half_reloaded = set(getattr(importlib, "_RELOADING", ()))
         for name, version in list(self.versions.items()):
             if name in sys.modules and version.digest != OLDER and self._is_untouched(name, version):
                 self._compare_code(sys.modules[name], self._specs[name], version)
@@ -200,7 +204,7 @@ class LoadedModules:
         """Return the modules whose files have changed, each with both versions."""
         found = []
         for name, version in list(self.versions.items()):
-            if name not in sys.modules or self._is_untouched(name, version):
+            if name not in sys.modules or (name not in self._half_reloaded and self._is_untouched(name, version)):
                 continue
             now = version_of(self._specs.get(name))
             if now is not None and now.digest == version.digest:
