@@ -24,6 +24,7 @@ from joblib import Parallel, delayed, parallel_config
 import futures_cluster.adapters.joblib as adapter
 from futures_cluster import Executor, Future, context, current_executor
 from futures_cluster.adapters import large
+from futures_cluster.engines.inprocess.engine import InProcessEngine
 from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 BACKEND = "futures_cluster"
@@ -57,6 +58,10 @@ def processes() -> Iterator[Executor]:
 def shared_is_closed() -> Iterator[None]:
     yield
     adapter.close()
+
+
+def is_of_threads(ex: Executor) -> bool:
+    return isinstance(ex._engine, InProcessEngine)
 
 
 def same(value: Any) -> Any:
@@ -247,7 +252,7 @@ class DoesNotPickle:
 @pytest.mark.parametrize("size", [10, 2_000_000])
 def test_an_argument_that_does_not_pickle(ex: Executor, size: int) -> None:
     """Also when it is large, and met by the thread that calls back."""
-    if ex._engine.client.codec.pickles_functions:  # type: ignore[attr-defined]
+    if not is_of_threads(ex):
         with parallel_config(backend=BACKEND, executor=ex), pytest.raises(TypeError, match="does not pickle"):
             Parallel(n_jobs=2, batch_size=1, pre_dispatch=2)(
                 delayed(same)(i if i < 5 else DoesNotPickle(size)) for i in range(6)
@@ -343,7 +348,7 @@ def test_threads_get_the_caller_s_own_array() -> None:
 
 
 def test_what_cannot_be_honoured_warns(ex: Executor) -> None:
-    is_threads = not ex._engine.client.codec.pickles_functions  # type: ignore[attr-defined]
+    is_threads = is_of_threads(ex)
     calls = [delayed(same)(i) for i in range(3)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -365,7 +370,7 @@ def shared_memory_inside() -> tuple[bool, str]:
 
 def test_shared_memory_inside_of_calls(ex: Executor) -> None:
     """Where the calls are in threads, those that they make are, too; elsewhere joblib has a backend for it."""
-    name = "FuturesClusterBackend" if ex._engine.client.codec.pickles_functions is False else "ThreadingBackend"  # type: ignore[attr-defined]
+    name = "FuturesClusterBackend" if is_of_threads(ex) else "ThreadingBackend"
     with parallel_config(backend=BACKEND, executor=ex, n_jobs=2):
         assert Parallel()(delayed(shared_memory_inside)() for _ in range(2)) == [(True, name)] * 2
 

@@ -33,9 +33,10 @@ from futures_cluster.services.client.shared_objects import SharedObjectClient
 from futures_cluster.services.common.log_settings import LogSettingsWatch
 from futures_cluster.services.common.loop_thread import Mailbox
 from futures_cluster.services.common.peers import Peers
-from futures_cluster.services.common.protocols import ClientFuture, Codec
+from futures_cluster.services.common.protocols import ClientFuture
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import DeferredSignals
+from futures_cluster.wire.codec.pickle_codec import PickleCodec
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.wait_watch import WaitWatch
@@ -53,7 +54,7 @@ class ClientMessages:
     ----------
     name : str
         Unique among the clients of the scheduler.
-    codec : Codec
+    codec : PickleCodec
         Shared with the workers.
     make_future : callable
         ``make_future(key, client)``.
@@ -73,7 +74,7 @@ class ClientMessages:
     def __init__(
         self,
         name: str,
-        codec: Codec,
+        codec: PickleCodec,
         make_future: Callable[[Key, Any], Any],
         loop: asyncio.AbstractEventLoop,
         transmit: Callable[[list[m.Message]], None],

@@ -16,8 +16,7 @@ from futures_cluster.messages import Key, Reference, TaskOptions
 from futures_cluster.messages.basics import FRESH, Record
 from futures_cluster.services.client.call_preparation import check_own, inherit
 from futures_cluster.services.client.function_table import FunctionTable
-from futures_cluster.services.common.protocols import Codec
-from futures_cluster.wire.codec.pickle_codec import InputCollector
+from futures_cluster.wire.codec.pickle_codec import InputCollector, PickleCodec
 
 _numbers = itertools.count(1)
 
@@ -91,7 +90,7 @@ class _Collector(InputCollector):
 
 
 def build_graph(
-    graph: Graph, client: Any, codec: Codec, table: FunctionTable, parent: TaskContext | None
+    graph: Graph, client: Any, codec: PickleCodec, table: FunctionTable, parent: TaskContext | None
 ) -> tuple[m.SubmitTasks, list[Any]]:
     """Pickle the tasks of a graph.
 

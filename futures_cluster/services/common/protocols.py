@@ -1,21 +1,24 @@
 """What clients and workers ask of the objects they are handed.
 
-Covers: how objects become payloads (``Codec``), what a future does for its client. Does not cover: either of them.
+Covers: how arguments and items become payloads (``ItemCodec``), what a future does for its client. Does not cover:
+either of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext
 from futures_cluster.messages import Holder, Key, Payload
-from futures_cluster.wire.codec.pickling import Scope
 
 
 class ItemCodec(Protocol):
-    """How arguments of calls, and items of shared objects, become payloads."""
+    """How arguments of calls, and items of shared objects, become payloads.
+
+    ``pickle_codec.PickleCodec`` or ``object_codec.ObjectCodec``.
+    """
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
@@ -24,21 +27,6 @@ class ItemCodec(Protocol):
     def load_error(self, payload: Payload) -> BaseException: ...
     def release(self, payload: Payload) -> None: ...
     def call_size(self, payload: Payload) -> int: ...
-
-
-class Codec(ItemCodec, Protocol):
-    """How objects become payloads: ``pickle_codec.PickleCodec`` or ``object_codec.ObjectCodec``."""
-
-    pickles_functions: bool
-    scope: Scope
-
-    def dump_function(self, fn: Callable[..., Any]) -> tuple[Payload, Any]: ...
-    def load_function(self, payload: Payload) -> Callable[..., Any]: ...
-    def dump_scattered(self, args: tuple[Any, ...]) -> tuple[Payload, list[str], list[m.Reference]]: ...
-    def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: Any) -> Payload: ...
-    def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]: ...
-    def dump_error(self, error: BaseException) -> Payload: ...
-    def load(self, payload: Payload) -> Any: ...
 
 
 class ClientFuture(Protocol):

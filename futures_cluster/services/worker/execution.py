@@ -17,7 +17,6 @@ from futures_cluster.messages import KEEP, Key, Payload
 from futures_cluster.messages.rows import FunctionId, InputRow
 from futures_cluster.services.client.function_table import call
 from futures_cluster.services.common import forks
-from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec import payloads, pickle_codec
 from futures_cluster.wire.codec.main_modules import RunningProgram, mains
 from futures_cluster.wire.codec.sizeof import sizeof
@@ -50,7 +49,7 @@ class ResultStore(Protocol):
 class Executions:
     """What all runs of a worker share: functions by id, the codec, the store."""
 
-    def __init__(self, codec: Codec, store: ResultStore, has_limit: bool = False) -> None:
+    def __init__(self, codec: pickle_codec.PickleCodec, store: ResultStore, has_limit: bool = False) -> None:
         self.codec = codec
         self.store = store
         self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None
@@ -60,8 +59,6 @@ class Executions:
         self.conflicts: dict[str, Any] = {}  # where some client's cannot
         self._has_limit = has_limit  # of memory
         self._pickled: dict[str, Any] = {}  # results that are being pickled, if so
-        # Nothing is imported to run a task of a thread: what it submits before it begins comes from a finalizer.
-        self._unpickles = codec.pickles_functions
         self._payloads: dict[str, Payload] = {}
         self._functions: dict[str, Loaded] = {}
 
@@ -150,8 +147,7 @@ class Executions:
         forks_before = forks.count
         start = None
         context.local.task = task
-        if self._unpickles:
-            task.begun_s = context.LOADS
+        task.begun_s = context.LOADS
         try:
             fn, args, kwargs = self._prepare(run)
             start = task.begun_s = clocks.perf_counter()

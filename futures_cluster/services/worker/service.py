@@ -57,7 +57,7 @@ class WorkerService:
     ----------
     settings : WorkerSettings
         What concerns the process in them is not looked at.
-    codec : Codec
+    codec : PickleCodec
         Codec of functions, arguments and results.
     loop : asyncio.AbstractEventLoop
         Loop that fetches data, and calls ``receive`` unless the main slot reads messages.

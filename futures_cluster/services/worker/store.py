@@ -22,9 +22,9 @@ from typing import Any, BinaryIO
 from futures_cluster import clocks
 from futures_cluster.messages import Key, Payload
 from futures_cluster.services.common.memory import occupied_bytes, trim
-from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec import payloads, pickling, shm
 from futures_cluster.wire.codec.originals import Original
+from futures_cluster.wire.codec.pickle_codec import PickleCodec
 from futures_cluster.wire.codec.sizeof import sizeof
 
 #: ``put`` waits for the disk while values in memory take more than this multiple of their room.
@@ -102,7 +102,7 @@ class Store:
 
     Parameters
     ----------
-    codec : Codec
+    codec : PickleCodec
         Codec of values and errors.
     limit_bytes : int or None
         Memory that this process may take before values are spilled; None for no limit.
@@ -125,7 +125,7 @@ class Store:
         ``on_spill(key, size_bytes, duration_s)`` is called after each spill.
     """
 
-    def __init__(self, codec: Codec, limit_bytes: int | None = None, pool: shm.SegmentPool | None = None) -> None:
+    def __init__(self, codec: PickleCodec, limit_bytes: int | None = None, pool: shm.SegmentPool | None = None) -> None:
         self._codec = codec
         self.limit_bytes = limit_bytes
         self._pool = pool

@@ -11,7 +11,6 @@ from typing import Any
 
 from futures_cluster.messages import Payload, Reference
 from futures_cluster.wire.codec import arguments
-from futures_cluster.wire.codec.pickling import HERE
 from futures_cluster.wire.codec.sizeof import sizeof
 
 
@@ -29,9 +28,6 @@ class Call:
 
 class ObjectCodec:
     """What a client and its workers agree on when they share memory."""
-
-    scope = HERE  # nothing is pickled
-    pickles_functions = False
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool

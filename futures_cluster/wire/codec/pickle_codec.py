@@ -115,8 +115,6 @@ def can_change(value: Any) -> bool:
 class PickleCodec:
     """What a client and its workers agree on when they are different processes. See ``object_codec.ObjectCodec``."""
 
-    pickles_functions = True  # once, named by their content
-
     def __init__(self, pool: shm.SegmentPool | None, scope: Scope = HERE) -> None:
         self.pool = pool
         self.scope = scope  # of the other processes
