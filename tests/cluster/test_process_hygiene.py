@@ -6,6 +6,7 @@ of modules that workers import, the end of a worker, a working folder that is go
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from futures_cluster import Executor
 from futures_cluster.services.launch import fork_server_process, restart_policy
+from futures_cluster.services.worker.bootstrap import SWITCH_INTERVAL_S
 
 pytestmark = pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
 
@@ -495,3 +498,16 @@ if __name__ == "__main__":
     done = run_script(tmp_path, program)
     assert done.returncode == 0
     assert (tmp_path / "listed").read_text().split() == ["0", "1", "2", "3"]  # the last is what ls reads
+
+
+# ---------------------------------------------------------------- the interpreter
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_of_workers_switch_soon_unless_an_initializer_sets_another_interval(method: str) -> None:
+    """Else a task that runs Python code delays each piece of an answer of its worker's loop by 5 ms."""
+    context = multiprocessing.get_context(method) if method else None
+    with Executor(1, mp_context=context) as ex:
+        assert ex.submit(sys.getswitchinterval).result(60) == pytest.approx(SWITCH_INTERVAL_S)
+    with Executor(1, mp_context=context, initializer=sys.setswitchinterval, initargs=(0.01,)) as ex:
+        assert ex.submit(sys.getswitchinterval).result(60) == pytest.approx(0.01)

@@ -2,10 +2,11 @@
 
 Covers: which results a client fetches together. Does not cover: fetching them (``fetching``).
 
-A worker's loop answers when the thread that executes tasks there lets go of the interpreter, which takes up to 5 ms in
-pure Python. A program that reads its results one after the other (``map``, a loop over futures) would wait that long
-for each. So, as a file system reads ahead, a client that asks for its oldest unread results in turn gets the next ones
-in the same answer: one more, then two, up to ``MAX_RESULTS`` and ``MAX_BYTES``.
+A worker's loop answers when the thread that executes tasks there lets go of the interpreter, which takes up to 1 ms in
+pure Python (``worker.bootstrap.SWITCH_INTERVAL_S``), for each piece that the socket takes. A program that reads its
+results one after the other (``map``, a loop over futures) would wait that long for each. So, as a file system reads
+ahead, a client that asks for its oldest unread results in turn gets the next ones in the same answer: one more, then
+two, up to ``MAX_RESULTS`` and ``MAX_BYTES``.
 """
 
 from __future__ import annotations
