@@ -47,6 +47,20 @@ def wait_for_file(path: str) -> None:
 
 
 @each_pool
+@pytest.mark.parametrize("options", [{}, {"chunksize": 7}, {"buffersize": 5}], ids=str)
+def test_threads_that_share_a_map(make_pool: Any, options: dict[str, int]) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with make_pool(2) as pool, concurrent.futures.ThreadPoolExecutor(4) as readers:
+            results = pool.map(square, range(500), **options)
+            parts = list(readers.map(list, [results] * 4))
+    finally:
+        sys.setswitchinterval(before)
+    assert sorted(each for part in parts for each in part) == [i * i for i in range(500)]
+
+
+@each_pool
 def test_asyncio_run_in_executor(make_pool: Any) -> None:
     async def main() -> list[Any]:
         loop = asyncio.get_running_loop()

@@ -118,6 +118,23 @@ def in_module(source: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
+def test_what_a_closure_holds_is_looked_at_under_a_global_name_too(
+    submit: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = in_module(
+        "def make():\n    n = 0\n    def get(): return n\n    def add():\n        nonlocal n\n        n += 1\n"
+        "    return get, add\nget, add = make()\ndef user(): return get()\ndef defaults(*, a=1): return a",
+        monkeypatch,
+    )
+    for expected in (0, 1, 2):
+        assert (submit(main.get), submit(main.get)) == ((expected, 1), (expected, 0))
+        assert submit(main.user)[0] == expected
+        main.add()
+    assert submit(main.defaults)[0] == 1
+    main.defaults.__kwdefaults__["a"] = 5
+    assert submit(main.defaults)[0] == 5
+
+
 def test_a_changed_global_is_seen(submit: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     main = in_module("scale = 2\ndef double(x): return x * scale", monkeypatch)
     assert submit(main.double, 5) == (10, 1)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
-from futures_cluster import clocks, numbers
+from futures_cluster import clocks, locks, numbers
 from futures_cluster.future import Future
 
 T = TypeVar("T")
@@ -57,7 +57,8 @@ class MapIterator(Iterator[T]):
             else (submit(_run_chunk, fn, chunk) for chunk in _chunks(calls, chunksize))
         )
         self._tasks = deque(itertools.islice(self._coming, buffersize))  # of one result each, or of a list of them
-        self._ready: deque[T] = deque()  # results of a chunk that were not taken yet
+        self._ready: deque[T] = deque()  # results of the first task that were not taken yet
+        self._lock = locks.Lock()  # threads may share the iterator
 
     @property
     def futures(self) -> list[Future[T]]:
@@ -76,27 +77,28 @@ class MapIterator(Iterator[T]):
         return self
 
     def __next__(self) -> T:
-        self._begun = True
-        if self._ready:
+        with self._lock:
+            self._begun = True
+            while not self._ready:
+                self._take_task()
             return self._ready.popleft()
-        if not self._tasks:
+
+    def _take_task(self) -> None:
+        """Wait for the first task, and take its results; they end the iteration with an error if it has one."""
+        tasks = self._tasks
+        if not tasks:
             raise StopIteration
         try:
-            # As in the standard library: hold no reference to a future whose result was taken.
             left = None if self._end is None else self._end - clocks.monotonic()
-            result: T = self._tasks[0].result(left)
+            result = tasks[0].result(left)
+            if self._buffersize is not None:
+                tasks.extend(itertools.islice(self._coming, 1))
         except BaseException:
             self.close()  # also this one: after a timeout no caller waits for it
             raise
-        self._tasks.popleft()
-        if self._buffersize is not None:
-            self._tasks.extend(itertools.islice(self._coming, 1))
-        if self._chunksize == 1:
-            return result
-        chunk: Any = result
-        self._ready.extend(chunk)
-        del result, chunk
-        return self.__next__()
+        # As in the standard library: hold no reference to a future whose result was taken.
+        tasks.popleft()
+        self._ready.extend([result] if self._chunksize == 1 else result)
 
     def close(self) -> None:
         """Cancel what has not begun."""

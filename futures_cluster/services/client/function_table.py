@@ -57,7 +57,7 @@ class _ByValue:
     able to die.
     """
 
-    __slots__ = ("called", "cells", "code", "defaults", "function_id", "keywords", "name", "ref", "watched")
+    __slots__ = ("called", "function_id", "name", "ref", "traits", "watched")
 
     def __init__(
         self,
@@ -70,39 +70,23 @@ class _ByValue:
         self.ref: Callable[[], Any] = weakref.ref(fn)
         self.function_id = function_id
         self.name = name
-        self.code, self.defaults, self.keywords = fn.__code__, fn.__defaults__, dict(fn.__kwdefaults__ or {})
-        contents = [_content(cell) for cell in fn.__closure__ or ()]
-        self.cells = [programs.weak(value) for value in contents]
+        self.traits = programs.traits(fn)
         self.watched = watched
         # Functions in the closure are in the pickle by value, and what their closures hold.
         seen = {} if seen is None else seen
         seen[fn] = None
         self.called: list[_ByValue] = []
-        for value in contents:
+        for value in map(programs.content, fn.__closure__ or ()):
             if type(value) is types.FunctionType and value.__module__ == fn.__module__ and value not in seen:
                 self.called.append(_ByValue(value, "", "", [], seen))
 
     def is_current(self, fn: types.FunctionType | None) -> bool:
         """Return whether the function would pickle to the same again; cheap."""
-        if fn is None or self.ref() is not fn or fn.__code__ is not self.code or fn.__defaults__ is not self.defaults:
+        if fn is None or self.ref() is not fn or not programs.traits_are(self.traits, fn):
             return False
         if self.watched and not pickling.is_unchanged(self.watched):
             return False
-        if self.cells and not all(map(programs.is_same, self.cells, map(_content, fn.__closure__ or ()))):
-            return False
-        now, keywords = fn.__kwdefaults__, self.keywords
-        if (now or keywords) and (
-            not now or now.keys() != keywords.keys() or any(now[name] is not keywords[name] for name in keywords)
-        ):
-            return False
         return not self.called or all(entry.is_current(entry.ref()) for entry in self.called)
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return programs.MISSING
 
 
 class FunctionTable:

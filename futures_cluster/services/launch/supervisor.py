@@ -199,13 +199,13 @@ class WorkerSupervisor:
         self._taken.clear()
         connection.on_messages, connection.on_close = self._received, self._hung_up
         connection.send([security.hello("manager", self._name)])
-        connection.start()
         silence_s = self._offer.silence_s
         silent = TimeoutError(f"it has said nothing for {silence_s:g} s")
         self._heartbeats = Heartbeats(
             self._loop, self._name, connection, silence_s, lambda: self._hung_up(silent), self._facts
         )
         self._heartbeats.start()
+        connection.start()  # last: it may hand over the scheduler's answer at once
         await self._taken.wait()
 
     def _facts(self) -> dict[str, Any]:

@@ -198,9 +198,8 @@ class WorkerReporter:
         """Stop reporting; any thread may call this, and more than one at a time."""
         self._closed = True
         self._service.recorder = None
-        if self._profiler is not None:
-            self._profiler.stop()
-        if self._capture is not None:
-            self._capture.stop()
+        for part in (self._profiler, self._capture):
+            if part is not None:
+                part.stop()
         if self._timer is not None:
             self._timer.cancel()

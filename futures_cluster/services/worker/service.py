@@ -201,7 +201,7 @@ class WorkerService:
                     # lets the loop read while the main thread executes.
                     self._start_ticking()
             elif kind is m.FetchData:
-                self.loop.call_soon_threadsafe(self.loop.create_task, self._fetch(command))
+                self.loop.call_soon_threadsafe(self._start_fetch, command)
             elif kind is m.DropData:
                 self.store.drop(command.keys)
             else:
@@ -241,6 +241,9 @@ class WorkerService:
                 self.tell(messages)
 
     # ---------------------------------------------------------------- inputs
+
+    def _start_fetch(self, command: m.FetchData) -> None:
+        self.loop.create_task(self._fetch(command))
 
     async def _fetch(self, command: m.FetchData) -> None:
         duration_s = 0.0

@@ -299,8 +299,15 @@ def check_map_futures(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_map_buffersize(make_executor: MakeExecutor) -> None:
-    """The iterables, which may be endless, are read no further than the buffer."""
+    """The iterables, which may be endless, are read no further than the buffer.
+
+    An error of theirs ends the iterator.
+    """
     read = []
+
+    def failing() -> Iterator[int]:
+        yield from range(3)
+        raise LookupError
 
     def endless() -> Iterator[int]:
         for number in itertools.count():
@@ -308,6 +315,10 @@ def check_map_buffersize(make_executor: MakeExecutor) -> None:
             yield number
 
     with make_executor() as ex:
+        results = ex.map(tasks.same, failing(), buffersize=2)
+        assert next(results) == 0
+        raises(LookupError, next, results)
+        raises(StopIteration, next, results)
         results = ex.map(tasks.same, endless(), buffersize=3)
         assert len(read) == 3
         for taken in range(1, 20):

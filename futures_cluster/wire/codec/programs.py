@@ -32,7 +32,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from futures_cluster import locks
 from futures_cluster.wire.codec import importing
@@ -117,18 +117,42 @@ def weak(value: Any) -> Any:
         return lambda: value
 
 
-def traits(value: Any) -> tuple[Any, Any, Any] | None:
-    """Return what may change in a function that keeps its name, or None."""
-    if type(value) is FunctionType:
-        return value.__code__, value.__defaults__, value.__kwdefaults__
-    return None
+#: What may change in a function that keeps its name: code, defaults, those of keywords, what its closure holds.
+Traits: TypeAlias = tuple[Any, Any, Any, list[Any]]
 
 
-def traits_are(known: tuple[Any, Any, Any] | None, value: Any) -> bool:
+def content(cell: Any) -> Any:
+    """Return what a cell of a closure holds; ``MISSING`` if it is empty."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return MISSING
+
+
+def traits(value: Any) -> Traits | None:
+    """Return the traits of a function; None for any other object.
+
+    What its closure holds is held weakly where that is possible, as it may refer back to the function.
+    """
+    if type(value) is not FunctionType:
+        return None
+    cells = [weak(content(cell)) for cell in value.__closure__ or ()]
+    return value.__code__, value.__defaults__, dict(value.__kwdefaults__ or {}), cells
+
+
+def traits_are(known: Traits | None, value: Any) -> bool:
     """Return whether a function still has the traits that it had."""
-    return known is None or (
-        value.__code__ is known[0] and value.__defaults__ is known[1] and value.__kwdefaults__ is known[2]
-    )
+    if known is None:
+        return True
+    code, defaults, keywords, cells = known
+    if value.__code__ is not code or value.__defaults__ is not defaults:
+        return False
+    if cells and not all(map(is_same, cells, map(content, value.__closure__ or ()))):
+        return False
+    now = value.__kwdefaults__
+    if not now:
+        return not keywords
+    return bool(now.keys() == keywords.keys() and all(now[name] is keywords[name] for name in keywords))
 
 
 class Program:
