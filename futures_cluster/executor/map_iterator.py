@@ -84,7 +84,10 @@ class MapIterator(Iterator[T]):
             return self._ready.popleft()
 
     def _take_task(self) -> None:
-        """Wait for the first task, and take its results; they end the iteration with an error if it has one."""
+        """Wait for the first task, and take its results.
+
+        An error, of this task or of submitting another, ends the iteration.
+        """
         tasks = self._tasks
         if not tasks:
             raise StopIteration
