@@ -77,31 +77,26 @@ class MapIterator(Iterator[T]):
         return self
 
     def __next__(self) -> T:
+        # All in this function: each one more would be another frame in the tracebacks of tasks.
         with self._lock:
             self._begun = True
             while not self._ready:
-                self._take_task()
+                tasks = self._tasks
+                if not tasks:
+                    raise StopIteration
+                try:
+                    left = None if self._end is None else self._end - clocks.monotonic()
+                    result = tasks[0].result(left)
+                    if self._buffersize is not None:
+                        tasks.extend(itertools.islice(self._coming, 1))
+                except BaseException:
+                    self.close()  # also this one: after a timeout no caller waits for it
+                    del tasks  # the future has the error, whose traceback has this frame
+                    raise
+                # As in the standard library: hold no reference to a future whose result was taken.
+                tasks.popleft()
+                self._ready.extend([result] if self._chunksize == 1 else result)
             return self._ready.popleft()
-
-    def _take_task(self) -> None:
-        """Wait for the first task, and take its results.
-
-        An error, of this task or of submitting another, ends the iteration.
-        """
-        tasks = self._tasks
-        if not tasks:
-            raise StopIteration
-        try:
-            left = None if self._end is None else self._end - clocks.monotonic()
-            result = tasks[0].result(left)
-            if self._buffersize is not None:
-                tasks.extend(itertools.islice(self._coming, 1))
-        except BaseException:
-            self.close()  # also this one: after a timeout no caller waits for it
-            raise
-        # As in the standard library: hold no reference to a future whose result was taken.
-        tasks.popleft()
-        self._ready.extend([result] if self._chunksize == 1 else result)
 
     def close(self) -> None:
         """Cancel what has not begun."""

@@ -138,6 +138,15 @@ def test_a_function_that_fails_at_the_end_is_told() -> None:
             assert isinstance(logging.getLogger(), logging.Logger)
 
 
+def test_a_capture_may_outlive_the_stream_that_it_has_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", stream)
+    capture = StdoutCapture()
+    capture.stop()
+    stream.close()
+    capture.close()  # as its finalizer does
+
+
 def test_where_nobody_can_listen() -> None:
     with Executor(backend="sync") as ex, pytest.raises(NotSupported), ex.output():
         pass

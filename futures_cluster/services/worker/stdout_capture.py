@@ -95,6 +95,12 @@ class StdoutCapture(io.TextIOBase):
         """Return True; see ``io.IOBase``."""
         return True
 
+    def close(self) -> None:
+        """Do nothing.
+
+        A finalizer calls this, and cannot flush an original that is closed by then.
+        """
+
     def flush(self) -> None:
         """Flush the original stream; lines of tasks go with the next report."""
         self._original.flush()
