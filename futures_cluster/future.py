@@ -141,28 +141,26 @@ class Future(DaskTaskRef, FutureState[T], Reference):
             For ``force``, if the task runs in a thread, which cannot be stopped.
         """
         changed = False
-
-        def change() -> bool:
-            nonlocal changed
-            if self._state == RUNNING or (self._state == PENDING and self._was_taken()):
-                if not force:
-                    return False
-                if self._client is not None and not self._client.can_stop_tasks:
-                    raise self._unstoppable()
-            changed = self._mark_cancelled()
-            return changed
-
         try:
             with DeferredSignals():
-                if not self._change(change):
-                    return self.cancelled()
-                self._wake_leader()
-                if self._client is not None:
-                    self._client.cancelled(self, force)
+                changed = self._change(lambda: self._cancel(force))
+                if changed:
+                    self._wake_leader()
+                    if self._client is not None:
+                        self._client.cancelled(self, force)
         finally:
             if changed:
                 self._invoke_callbacks()
-        return True
+        return self.cancelled()
+
+    def _cancel(self, force: bool) -> bool:
+        """Cancel what has not ended, and runs only if that is forced; for ``_change``."""
+        if self._state == RUNNING or (self._state == PENDING and self._was_taken()):
+            if not force:
+                return False
+            if self._client is not None and not self._client.can_stop_tasks:
+                raise self._unstoppable()
+        return self._mark_cancelled()
 
     def _was_taken(self) -> bool:
         """Withdraw a task of this process; return whether it was too late.
