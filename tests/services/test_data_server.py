@@ -1,8 +1,9 @@
-"""Answers of a worker with a memory limit take turns."""
+"""Answers of a worker take turns where memory has a limit, and blame no data once the worker ends."""
 
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -77,3 +78,32 @@ def test_an_answer_is_under_way_until_it_is_sent(
         await asyncio.gather(*server._tasks)
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_what_a_worker_that_ends_cannot_serve_is_missing(monkeypatch: pytest.MonkeyPatch, is_stopping: bool) -> None:
+    """Python ends thread pools before a process: large answers need one, and the error is not that of the data."""
+    monkeypatch.setattr(data_server, "DRAIN_TIMEOUT_S", 0)
+    asker = Asker()
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        pool = ThreadPoolExecutor()
+        loop.set_default_executor(pool)
+        pool.shutdown()
+        service = WorkerService(WorkerSettings("w", ""), PickleCodec(None), loop, lambda messages: None, lambda: None)
+        for key, size in (("large", 2 * data_server.LARGE_BYTES), ("small", 10)):
+            service.store.put(key, bytes(size))
+            service.machine.handle(m.DataPut([(key, size)]), 0.0)
+        if is_stopping:
+            service.stop()
+        server = DataServer(service)
+        server.accept(asker)
+        asker.on_messages([m.GetData(1, ["large"]), m.GetData(2, ["small"])])  # type: ignore[attr-defined]
+        await asyncio.gather(*server._tasks)
+
+    asyncio.run(check())
+    large, small = sorted(asker.sent, key=lambda data: data.request)
+    assert large.missing == (["large"] if is_stopping else [])
+    assert [key for key, _ in large.errors] == ([] if is_stopping else ["large"])
+    assert [key for key, _ in small.found] == ["small"]  # it serves as long as it can

@@ -151,6 +151,10 @@ class DataServer:
                 data = self._answer(request, pool)
         except Exception as error:  # the asker must not wait for ever
             data = failed(request, error)
+        if data.errors and self._service.is_stopping:
+            # Perhaps not the data's errors: thread pools have ended, files are gone. Another worker has the data, or
+            # will have it again.
+            data = m.Data(data.request, data.found, [*data.missing, *[key for key, _ in data.errors]])
         segments = self._asked.get(connection)
         for _, payload in data.found:
             segment = payloads.segment_of(payload)

@@ -75,6 +75,8 @@ class WorkerService:
     ----------
     machine : WorkerMachine
         Makes all decisions; other objects may read it under ``machine_lock``.
+    is_stopping : bool
+        Whether the process is about to end: what fails from now on may fail for that reason.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class WorkerService:
         self._last_flush = 0.0
         self._last_message = 0.0
         self._ticker = Ticker(loop, FLUSH_S, self._tick)
-        self._stopping = False
+        self.is_stopping = False
         self._plugins: plugin_runner.PluginRunner | None = None
         self.stats = WorkerStats()
         self._reporter: WorkerReporter | None = None  # from the first ``Observe`` on
@@ -165,7 +167,7 @@ class WorkerService:
             busy = waited or len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
             # To stop and restart for each message would cost more than some idle ticks.
             recent = clocks.monotonic() - self._last_message < IDLE_TIMEOUT_S
-            return (busy or recent) and not self._stopping
+            return (busy or recent) and not self.is_stopping
 
     # ---------------------------------------------------------------- commands of the machine
 
@@ -362,7 +364,7 @@ class WorkerService:
 
     def stop(self) -> None:
         """End the threads of all slots after their present runs."""
-        self._stopping = True
+        self.is_stopping = True
         if self._reporter is not None:
             self._reporter.close()
         for slot in self.slots:
@@ -376,7 +378,7 @@ class WorkerService:
             from futures_cluster.services.worker.reporter import WorkerReporter
 
             self._reporter = WorkerReporter(self, self.loop)
-            if self._stopping:  # ``stop`` has not seen this reporter
+            if self.is_stopping:  # ``stop`` has not seen this reporter
                 self._reporter.close()
         self._reporter.observe(request)
 
