@@ -114,11 +114,11 @@ class SchedulerMachine:
         """
         if not self.lone.is_settled:
             self.lone.settle()
-        kind = type(event)
-        if kind not in self._worker_handlers:
-            self._handlers[kind](event, now)
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event, now)
         elif (worker := self.state.workers.get(event.worker)) is not None:  # type: ignore[attr-defined]
-            self._worker_handlers[kind](worker, event, now)
+            self._worker_handlers[type(event)](worker, event, now)
         if self._transitions.release_candidates:
             self._transitions.release_candidates_now()
         state = self.state

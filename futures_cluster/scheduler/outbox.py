@@ -8,7 +8,6 @@ Does not cover: deciding what is sent (``machine`` and those to whom it leaves p
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import compress
 from typing import Any
 
 from futures_cluster import messages as m
@@ -33,19 +32,6 @@ class Outbox:
         self.waiting: dict[str, list[Key]] = {}
         self.running: dict[str, list[Key]] = {}
         self.done: dict[str, list[DoneRow]] = {}
-        # In the order of sending: what is collected, the command, and the message that is made of a batch.
-        self._batches: tuple[tuple[dict[str, Any], type[m.ToWorker | m.ToClient], Callable[[Any], Any] | None], ...] = (
-            (self.recomputing, m.ToClient, m.TasksRecomputing),
-            (self.drops, m.ToWorker, m.DropData),
-            (self.forget, m.ToWorker, m.ForgetFunctions),
-            (self.returns, m.ToWorker, m.ReturnTasks),
-            (self.runs, m.ToWorker, None),
-            (self.copies, m.ToWorker, m.CopyData),
-            (self.waiting, m.ToClient, m.TasksWaiting),
-            (self.running, m.ToClient, m.TasksRunning),
-            (self.done, m.ToClient, m.TasksDone),
-        )
-        self._collected = tuple(by_receiver for by_receiver, _, _ in self._batches)
 
     def reply(self, client: str, reply: m.SharedReply) -> None:
         """Answer a client's request to a shared object."""
@@ -70,8 +56,37 @@ class Outbox:
         if self.replies:  # before news of tasks: the client makes futures of the keys in them
             commands.extend(self.replies)
             self.replies = []
-        for by_receiver, command, message in compress(self._batches, self._collected):
-            for receiver, batch in by_receiver.items():
-                commands.append(command(receiver, batch if message is None else message(batch)))
-            by_receiver.clear()
+        # Branches instead of a table of kinds: most often nearly all are empty, and a table takes twice the time.
+        if self.recomputing:
+            _empty(self.recomputing, commands, m.ToClient, m.TasksRecomputing)
+        if self.drops:
+            _empty(self.drops, commands, m.ToWorker, m.DropData)
+        if self.forget:
+            _empty(self.forget, commands, m.ToWorker, m.ForgetFunctions)
+        if self.returns:
+            _empty(self.returns, commands, m.ToWorker, m.ReturnTasks)
+        if self.runs:
+            for worker, message in self.runs.items():
+                commands.append(m.ToWorker(worker, message))
+            self.runs = {}
+        if self.copies:
+            _empty(self.copies, commands, m.ToWorker, m.CopyData)
+        if self.waiting:
+            _empty(self.waiting, commands, m.ToClient, m.TasksWaiting)
+        if self.running:
+            _empty(self.running, commands, m.ToClient, m.TasksRunning)
+        if self.done:
+            _empty(self.done, commands, m.ToClient, m.TasksDone)
         return commands
+
+
+def _empty(
+    batches: dict[str, list[Any]],
+    commands: list[Command],
+    command: type[m.ToWorker | m.ToClient],
+    message: Callable[[list[Any]], Any],
+) -> None:
+    """Move batches to the commands, each as a message."""
+    for receiver, batch in batches.items():
+        commands.append(command(receiver, message(batch)))
+    batches.clear()

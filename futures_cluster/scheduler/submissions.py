@@ -48,7 +48,7 @@ class Submissions(Part):
         calls: dict[Key, str] = dict(event.calls) if event.calls else {}
         fresh: list[Task] = []  # could run at once, anywhere
         choosy: list[Task] = []  # could run at once, on some workers
-        added: list[tuple[Task, Sequence[Key]]] = []
+        added: dict[Task, Sequence[Key]] = {}  # with inputs
         for key, function_id, payload, dependencies in event.tasks:
             is_wanted = wanted is None or key in wanted
             if key in tasks:
@@ -74,7 +74,7 @@ class Submissions(Part):
                 task.flow = state.shares.flow(client, (-own.priority, -event.depth))
                 task.retries_left = own.retries
             if dependencies or state.broken is not None:
-                added.append((task, dependencies))
+                added[task] = dependencies
             elif plain and key not in apart:
                 task.state = QUEUED
                 fresh.append(task)
@@ -88,21 +88,20 @@ class Submissions(Part):
             state.queued += len(fresh)
             state.ready.extend(fresh)
         forward = False
-        for task, dependencies in added:
+        for task, dependencies in added.items():
             forward = self._transitions.link(task, dependencies) or forward
             if state.refused:
                 self._repeats.check_inputs(task, client, dependencies)
-        linked = [task for task, _ in added]
         if forward:
-            for task in recovery.in_cycles(linked):
+            for task in recovery.in_cycles(list(added)):
                 text = f"task {task.key!r} is part of a dependency cycle"
                 self._transitions.fail(task, scheduler_error("ProtocolError", text))
         if not plain or apart:
-            self._transitions.refuse_limits([*choosy, *linked])
-        for task in linked:
+            self._transitions.refuse_limits([*choosy, *added])
+        for task in added:
             if task.state is WAITING:
                 self._transitions.start_waiting(task)
         if not detached:
             self._dispatch.spread(fresh)
-            unwanted = [task for task in (*fresh, *choosy, *linked) if not task.wanted_by]
+            unwanted = [task for task in (*fresh, *choosy, *added) if not task.wanted_by]
             self._transitions.release_candidates.extend(unwanted)
