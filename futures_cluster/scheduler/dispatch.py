@@ -137,7 +137,7 @@ class Dispatch(Part):
                 share = placement.share(task, each, worker.slots - len(worker.assigned) + in_advance)
             self._assign(task, worker, message, now)
             share -= 1
-            if not placement.has_room(worker):
+            if share and not placement.has_room(worker):
                 break
         refresh(worker, rotate=True)
         return True

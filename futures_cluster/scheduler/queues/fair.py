@@ -117,6 +117,8 @@ class FairQueue:
     def extend(self, tasks: list[Task]) -> None:
         """Add at least one task of one flow; in order of age, and without inputs."""
         self.push(tasks[0])
+        if len(tasks) == 1:
+            return
         in_order = self._queue_of(tasks[0].flow).others
         if in_order and in_order[-1] is tasks[0]:
             in_order.extend(tasks[1:])
@@ -161,7 +163,7 @@ class FairQueue:
         IndexError
             When the queue is empty.
         """
-        queue = self._next()
+        queue = self._single or self._next()
         in_order, late = queue.consumers, queue.late_consumers
         if not in_order and not late:
             in_order, late = queue.others, queue.late_others
