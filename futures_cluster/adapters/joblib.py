@@ -161,6 +161,11 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         (``Executor.as_default``), if there is one; otherwise the shared one, which the backend makes when a call first
         needs it, and closes with the interpreter.
 
+    Raises
+    ------
+    TypeError
+        If ``executor`` is anything else, as an executor of the standard library is.
+
     Examples
     --------
     >>> import joblib
@@ -178,6 +183,10 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
     def __init__(
         self, executor: Executor | None = None, nesting_level: int | None = None, inner_max_num_threads: Any = None
     ) -> None:
+        if executor is not None and not isinstance(executor, Executor):
+            raise TypeError(
+                f"executor= takes a futures_cluster.Executor, or None for the default one, not {executor!r}"
+            )
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self.parallel: Any = None
         self._given_executor = executor

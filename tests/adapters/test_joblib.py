@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -193,6 +194,11 @@ def arrive(folder: SharedFolder, expected: int) -> int:
 
 
 # ---------------------------------------------------------------- errors
+
+
+def test_an_executor_of_another_kind_is_refused() -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TypeError, match=r"takes a futures_cluster\.Executor"):
+        parallel_config(backend="futures_cluster", executor=pool)
 
 
 @pytest.mark.parametrize("backend", ["processes", "threads"])

@@ -146,7 +146,9 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             by_name = self._by_name(obj, module, reduced)
             if by_name is not None:
                 return reduced if by_name is NotImplemented else by_name
-            if not self.by_reference and not importable(module):
+            # The parameters of ``class C[*Ts]`` say that they come from ``typing``, which does not have them.
+            is_anonymous = module == "typing" and attribute(module, reduced) is not obj
+            if is_anonymous or (not self.by_reference and not importable(module)):
                 return reducers.reduce_definition(obj)
         return reduced
 

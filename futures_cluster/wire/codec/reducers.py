@@ -1,7 +1,7 @@
 """Reducers of types that ``pickle`` and cloudpickle refuse, or pickle in a way that does not suit tasks.
 
-Covers: code, cells, standard streams, tracebacks; objects that reduce to a name; functions behind standard decorators.
-``by_value`` calls all of them. A reducer returns what ``object.__reduce__`` may return.
+Covers: code, cells, standard streams, tracebacks; objects that reduce to a name; recursive type aliases; functions
+behind standard decorators. ``by_value`` calls all of them. A reducer returns what ``object.__reduce__`` may return.
 """
 
 from __future__ import annotations
@@ -97,23 +97,89 @@ if hasattr(types, "LazyImportType"):  # Python 3.15
 # ---------------------------------------------------------------- objects that reduce to a name
 
 
+_ALIAS: Any = getattr(typing, "TypeAliasType", None)  # from Python 3.12 on, as the statements ``type`` that make them
+
+
 def reduce_definition(obj: Any) -> Any:
     """Reduce an object to what defines it, where its ``__reduce__`` gives its name."""
     kind: Any = type(obj)
-    if kind is getattr(typing, "TypeAliasType", None):
-        return functools.partial(obj.__class__, obj.__name__, obj.__value__, type_params=obj.__type_params__), ()
+    if kind is _ALIAS:
+        if _is_recursive(obj):
+            return _reduce_recursive_alias(obj)
+        parameters = {"type_params": obj.__type_params__}
+        return _make_in_module, (obj.__module__, kind, (obj.__name__, obj.__value__), parameters)
     if kind in (getattr(typing, "ParamSpec", None), getattr(typing, "TypeVarTuple", None)):
-        return kind, (obj.__name__,)
+        return _make_in_module, (obj.__module__, kind, (obj.__name__,), {})
     if kind is getattr(builtins, "sentinel", None):
-        return _make_sentinel, (obj.__name__, repr(obj), obj.__module__)
+        return _make_in_module, (obj.__module__, kind, (obj.__name__,), {"repr": repr(obj)})
     args = obj.__getnewargs__() if hasattr(kind, "__getnewargs__") else ()
     return copyreg.__newobj__, (kind, *args), object.__getstate__(obj) or None  # type: ignore[attr-defined]
 
 
-def _make_sentinel(name: str, text: str, module: str) -> Any:
-    sentinel: Any = builtins.sentinel(name, repr=text)  # type: ignore[attr-defined]
-    sentinel.__module__ = module
-    return sentinel
+def _make_in_module(module: str, kind: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Call a type as if that module did.
+
+    Its objects note the module of their caller, under which they are looked for by name.
+    """
+    caller = FunctionType(_call.__code__, {"__name__": module})
+    return caller(kind, args, options)
+
+
+def _call(kind: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    return kind(*args, **options)
+
+
+# ---------------------------------------------------------------- recursive type aliases
+
+
+def _is_recursive(alias: Any) -> bool:
+    """Return whether the value of a type alias refers to the alias."""
+    todo, seen = [alias.__value__], {}
+    while todo:
+        part = todo.pop()
+        if part is alias:
+            return True
+        if id(part) not in seen:
+            seen[id(part)] = part
+            todo += [getattr(part, "__origin__", None), *getattr(part, "__args__", ())]
+            if type(part) is _ALIAS:
+                todo.append(part.__value__)
+    return False
+
+
+def _reduce_recursive_alias(alias: Any) -> Any:
+    """Reduce a type alias to a statement without a value, and the value."""
+    stars = {"TypeVarTuple": "*", "ParamSpec": "**"}
+    names = [stars.get(type(each).__name__, "") + each.__name__ for each in alias.__type_params__]
+    late: list[Any] = []
+    filled = late, alias.__value__, alias.__type_params__
+    return _make_alias, (alias.__module__, alias.__name__, names, late), filled, None, None, _fill_alias
+
+
+def _make_alias(module: str, name: str, names: list[str], late: list[Any]) -> Any:
+    """Execute the statement; ``late`` will hold its value.
+
+    Its parameters are new, and have no bounds.
+    """
+    parameters = f"[{', '.join(names)}]" if names else ""
+    space: dict[str, Any] = {"__name__": module, "_late_value": functools.partial(_late_value, late)}
+    exec(f"type {name}{parameters} = _late_value({', '.join(each.lstrip('*') for each in names)})", space)
+    return space[name]
+
+
+def _fill_alias(alias: Any, state: tuple[list[Any], Any, tuple[Any, ...]]) -> None:
+    late, *value = state
+    late += value
+
+
+def _late_value(late: list[Any], *parameters: Any) -> Any:
+    """Return the value, with these parameters instead of its own."""
+    value, former = late
+    if not hasattr(value, "__parameters__"):
+        return dict(zip(former, parameters, strict=True)).get(value, value) if parameters else value
+    unpacked = [typing.Unpack[each] if hasattr(each, "__iter__") else each for each in parameters]
+    new = dict(zip(former, unpacked, strict=True))
+    return value[tuple(new[each] for each in value.__parameters__)] if value.__parameters__ else value
 
 
 # ---------------------------------------------------------------- functions behind standard decorators
