@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from futures_cluster import messages as m
 from futures_cluster.services.worker import store as store_module
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
-from futures_cluster.wire.codec import payloads
+from futures_cluster.wire.codec import payloads, shm
 from futures_cluster.wire.codec.pickle_codec import PickleCodec
 from futures_cluster.wire.codec.sizeof import sizeof
 from tests.gate import wait_until
+
+needs_segments = pytest.mark.skipif(not shm.available, reason="needs segments of shared memory")
 
 
 @pytest.fixture
@@ -27,6 +30,15 @@ def spilled(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     spilled = threading.Semaphore(0)
     monkeypatch.setattr(store_module, "trim", spilled.release)
     return spilled
+
+
+@pytest.fixture
+def pools() -> Iterator[tuple[shm.SegmentPool, shm.SegmentPool]]:
+    """Segments of two processes."""
+    pools = shm.SegmentPool(), shm.SegmentPool()
+    yield pools
+    for pool in pools:
+        pool.close()
 
 
 def as_fetched(value: object) -> payloads.Payload:
@@ -164,12 +176,25 @@ def test_a_result_counts_as_what_it_is_held_as() -> None:
     assert store.memory_bytes == 0
 
 
-def test_a_value_of_another_worker_is_sent_on_without_unpickling_it() -> None:
+@pytest.mark.parametrize("has_segment", [False, pytest.param(True, marks=needs_segments)])
+@pytest.mark.parametrize("is_near", [False, pytest.param(True, marks=needs_segments)])
+def test_a_value_of_another_worker_is_sent_on_without_unpickling_it(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, has_segment: bool, is_near: bool
+) -> None:
+    """To the next worker by a segment or beside the message, however it came."""
+    theirs, ours = request.getfixturevalue("pools") if has_segment or is_near else (None, None)
     store = Store(PickleCodec(None))
     array = np.arange(50_000)
-    store.put_payload("k", payloads.dump(array, None))
-    parts = store.parts("k")
-    assert parts is not None and np.array_equal(payloads.load(payloads.pack(parts, None)), array)
+    store.put_payload("k", payloads.attach(payloads.dump(array, theirs if has_segment else None)))
+    with monkeypatch.context() as patched:
+        patched.setattr(payloads, "loads", lambda *args: pytest.fail("it was unpickled"))
+        parts = store.parts("k")
+        assert parts is not None
+        sent = payloads.pack(parts, ours if is_near else None)
+    assert (payloads.segment_of(sent) is not None) == is_near
+    frames.pack([m.Data(1, [("k", sent)])])
+    assert np.array_equal(payloads.load(sent), array)
+    assert np.array_equal(store.get("k"), array)
 
 
 def test_a_value_with_its_pickle_is_spilled_without_pickling_it_again(spilled: threading.Semaphore) -> None:

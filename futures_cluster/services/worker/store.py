@@ -260,15 +260,16 @@ class Store:
         """Return the pickle and the large buffers of a value that is held as such.
 
         That is in memory or on disk; None for any other value. So a worker sends the value without making the object,
-        which takes time and memory.
+        which takes time and memory, and may import modules while a task does: two threads can fail at that.
         """
         value = self._values.get(key)
-        if type(value) is _Unloaded:
-            packed = payloads.parts_in_memory(value.payload)
-            return None if packed is None else [packed[0], *packed[1]]
-        if type(value) is not _Spilled:
+        large: Iterable[Any]
+        if type(value) is _Unloaded and (packed := payloads.parts_in_memory(value.payload, mapped=True)) is not None:
+            data, large = packed
+        elif type(value) is _Spilled:
+            data, *large = value.parts()
+        else:
             return None
-        data, *large = value.parts()
         small = len(data) < pickling.OUT_OF_BAND_BYTES
         return [bytes(data) if small else data, *(memoryview(buffer) for buffer in large)]
 

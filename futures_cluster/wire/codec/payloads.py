@@ -155,14 +155,19 @@ def _unpacked(buffers: Any) -> list[memoryview]:
     ]
 
 
-def parts_in_memory(payload: Payload) -> tuple[Any, list[memoryview]] | None:
-    """Return pickle and large buffers of a payload in private memory, or None."""
+def parts_in_memory(payload: Payload, mapped: bool = False) -> tuple[Any, list[memoryview]] | None:
+    """Return pickle and large buffers of a payload in private memory, or None.
+
+    With ``mapped``, also those of a segment that is mapped.
+    """
     if type(payload) is bytes:
         return payload, []
     if payload[1][0] == "packed":
         views = _unpacked(payload[1])
     elif payload[1][0] == "raw":
         views = [buffer.view for buffer in payload[1][1]]
+    elif payload[1][0] == "views" and mapped:
+        views = list(payload[1][1])
     else:
         return None
     return (views[0], views[1:]) if payload[0] is None else (payload[0], views)
