@@ -23,6 +23,9 @@ F = TypeVar("F", bound=_StdlibFuture[Any])
 T = TypeVar("T")
 Y = TypeVar("Y")  # what the iteration yields
 
+#: What a loop over results says of a task that has raised this error, which would end the loop in silence.
+STOPPED = "a task raised StopIteration, which would have ended the loop over the results"
+
 
 class _Waiter:
     """The waiter of the standard library's protocol, which futures call when done.
@@ -291,6 +294,8 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         __tracebackhide__ = True  # for IPython and pytest
         try:
             return future, future.result()
+        except StopIteration as error:
+            raise RuntimeError(STOPPED) from error
         finally:
             del future  # the traceback of an error has this frame, and must not keep it alive
 

@@ -60,6 +60,74 @@ def test_threads_that_share_a_map(make_pool: Any, options: dict[str, int]) -> No
     assert sorted(each for part in parts for each in part) == [i * i for i in range(500)]
 
 
+def stops_at_three(x: int) -> int:
+    return next(iter(())) if x == 3 else x
+
+
+def make_sync(workers: int) -> Executor:
+    return Executor(backend="sync")
+
+
+@pytest.mark.parametrize("make_pool", [*POOLS, make_sync], ids=lambda pool: pool.__name__)
+@pytest.mark.parametrize("options", [{}, {"chunksize": 2}, {"buffersize": 2}], ids=str)
+def test_a_task_that_raises_stop_iteration_ends_no_loop_in_silence(make_pool: Any, options: dict[str, int]) -> None:
+    with make_pool(2) as pool:
+        results = pool.map(stops_at_three, range(6), **options)
+        taken = []
+        with pytest.raises(RuntimeError, match="StopIteration") as told:
+            for result in results:
+                taken.append(result)
+        assert isinstance(told.value.__cause__, StopIteration)
+        is_chunked = options.get("chunksize") and pool._makes_chunks
+        assert taken == ([0, 1] if is_chunked else [0, 1, 2])
+        assert list(results) == [], "it has ended, as a generator has"
+
+        futures = [pool.submit(stops_at_three, i) for i in range(6)]
+        for nested in (futures, {"a": tuple(futures)}):
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                pool.gather(nested)
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            for _ in futures_cluster.as_completed(futures, with_results=True):
+                pass
+        with pytest.raises(StopIteration):
+            futures[3].result()  # as in the standard library
+
+
+@each_pool
+def test_a_map_whose_iterables_ask_it_for_a_result(make_pool: Any) -> None:
+    def items() -> Iterator[Any]:
+        yield from (1, 2)
+        yield next(results)
+
+    with make_pool(2) as pool:
+        results = pool.map(square, items(), buffersize=1)
+        assert next(results) == 1
+        with pytest.raises(ValueError, match="the same map"):
+            next(results)
+        assert list(results) == []
+
+
+def test_threads_make_no_chunks_of_calls_that_may_wait_for_each_other() -> None:
+    both = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(lambda _: both.wait(30), range(2), chunksize=2)) == [0, 1]
+
+
+def new_thread_is_daemon(*args: object) -> bool:
+    return threading.Thread(target=print).daemon
+
+
+@pytest.mark.parametrize("options", [{"backend": "threads"}, {"threads_per_worker": 2}, {}], ids=str)
+def test_threads_that_users_code_starts_are_no_daemons(options: dict[str, Any]) -> None:
+    """So the interpreter waits for them at its end, as for those that tasks of the standard library's pools start."""
+    heard: list[bool] = []
+    with Executor(1, **options) as ex:
+        futures = [ex.submit(new_thread_is_daemon, i) for i in range(4)]
+        futures[0].add_done_callback(lambda future: heard.append(new_thread_is_daemon()))
+        assert ex.gather(futures) == [False] * 4
+    assert heard == [False]
+
+
 @each_pool
 def test_asyncio_run_in_executor(make_pool: Any) -> None:
     async def main() -> list[Any]:
@@ -631,6 +699,27 @@ def test_ctrl_c_that_the_program_survives(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         printed, errors = process.communicate(timeout=20)
         assert (process.returncode, printed, errors) == (0, "caught\ndone 8\n", "")
+
+
+def test_ctrl_c_long_before_the_end_of_an_interactive_session(tmp_path: Path) -> None:
+    """Python remembers the error as the last one, though it did not end the program."""
+    lines = [
+        "import pathlib, time",
+        "from futures_cluster import Executor",
+        "pool = Executor(2)",
+        "def work(number):",
+        "    time.sleep(0.2)",
+        "    (pathlib.Path(PLACE) / str(number)).touch()",
+        "",
+        f"PLACE = {str(tmp_path)!r}",
+        "raise KeyboardInterrupt",
+        "futures = [pool.submit(work, number) for number in range(6)]",
+    ]
+    command, text = [sys.executable, "-q", "-i"], "\n".join([*lines, ""])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, input=text, env=environment, capture_output=True, text=True, timeout=60)
+    assert "KeyboardInterrupt" in done.stderr and done.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*"012345"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -25,6 +25,8 @@ B = TypeVar("B")
 class CallMethods(DataMethods):
     """Part of ``Executor``: methods that make tasks of calls, and cancel them."""
 
+    _makes_chunks = True  # of the calls of ``map``
+
     @overload
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
 
@@ -115,7 +117,8 @@ class CallMethods(DataMethods):
         timeout : float or None
             Maximum time in seconds from this call until each result is done.
         chunksize : int
-            Number of calls sent to a worker as one task.
+            Number of calls sent to a worker as one task. A ``ThreadPoolExecutor`` makes no chunks, as that of the
+            standard library.
         buffersize : int or None
             Maximum number of tasks submitted ahead of the consumer. The iterables are read lazily and may be infinite.
             By default ``map`` submits all calls at once.
@@ -141,6 +144,8 @@ class CallMethods(DataMethods):
         chunksize = numbers.whole("chunksize", chunksize, 1, wanted=">= 1")
         if buffersize is not None:
             buffersize = numbers.whole("buffersize", buffersize, 1, kind="an integer or None", wanted="None or > 0")
+        if not self._makes_chunks:
+            chunksize = 1
         return MapIterator(self.submit, fn, zip(*iterables, strict=False), timeout, chunksize, buffersize)
 
     def with_options(

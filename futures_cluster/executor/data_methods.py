@@ -10,6 +10,7 @@ from concurrent.futures import Future as _StdlibFuture
 from typing import Any, TypeVar, overload
 
 from futures_cluster import numbers
+from futures_cluster.as_completed import STOPPED
 from futures_cluster.engines.base import Engine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.future import Future
@@ -173,5 +174,7 @@ def _gather(futures: Any) -> Any:
         if type(futures) is dict:
             return dict(zip(futures, map(_gather, futures.values()), strict=True))
         return futures
+    except StopIteration as error:  # it would end the loop of ``map``
+        raise RuntimeError(STOPPED) from error
     finally:
         del futures  # the traceback of an error has this frame, and must not keep them alive

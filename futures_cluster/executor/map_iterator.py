@@ -1,7 +1,7 @@
 """``Executor.map``: the results of many calls, in the order of their arguments.
 
 Covers: submitting in chunks and no further ahead than a buffer, taking results, cancelling what is left. Does not
-cover: how a call is submitted (``executor``), the check of ``map``'s arguments (there, too).
+cover: how a call is submitted, and the check of ``map``'s arguments (``call_methods`` both).
 
 All is submitted when the iterator is made, or ``buffersize`` tasks if it is given; then one more for each result taken.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
 from futures_cluster import clocks, locks, numbers
+from futures_cluster.as_completed import STOPPED
 from futures_cluster.future import Future
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def _run_chunk(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:
 class MapIterator(Iterator[T]):
     """The results of ``Executor.map``, in order.
 
-    Collecting the iterator before its first item cancels nothing; closing it later cancels calls that have not started.
+    When the iterator is garbage, it cancels calls that have not started, unless no item was taken yet.
     """
 
     _begun = False  # also when making one fails
@@ -57,8 +58,9 @@ class MapIterator(Iterator[T]):
             else (submit(_run_chunk, fn, chunk) for chunk in _chunks(calls, chunksize))
         )
         self._tasks = deque(itertools.islice(self._coming, buffersize))  # of one result each, or of a list of them
-        self._ready: deque[T] = deque()  # results of the first task that were not taken yet
-        self._lock = locks.Lock()  # threads may share the iterator
+        self._ready: deque[T] = deque()  # results of the last task whose result came, as far as they were not taken
+        self._lock = locks.RLock()  # threads may share the iterator
+        self._pulls = False  # an item of the iterables is being made
 
     @property
     def futures(self) -> list[Future[T]]:
@@ -79,6 +81,11 @@ class MapIterator(Iterator[T]):
     def __next__(self) -> T:
         # All in this function: each one more would be another frame in the tracebacks of tasks.
         with self._lock:
+            if self._pulls:
+                raise ValueError(
+                    "the iterables of map() ask for a result of the same map(), which may never come; read them from "
+                    "something else"
+                )
             self._begun = True
             while not self._ready:
                 tasks = self._tasks
@@ -88,10 +95,15 @@ class MapIterator(Iterator[T]):
                     left = None if self._end is None else self._end - clocks.monotonic()
                     result = tasks[0].result(left)
                     if self._buffersize is not None:
+                        self._pulls = True
                         tasks.extend(itertools.islice(self._coming, 1))
-                except BaseException:
+                        self._pulls = False
+                except BaseException as error:
+                    self._pulls = False
                     self.close()  # also this one: after a timeout no caller waits for it
                     del tasks  # the future has the error, whose traceback has this frame
+                    if isinstance(error, StopIteration):
+                        raise RuntimeError(STOPPED) from error
                     raise
                 # As in the standard library: hold no reference to a future whose result was taken.
                 tasks.popleft()

@@ -54,6 +54,8 @@ class ThreadPoolExecutor(Executor, concurrent.futures.ThreadPoolExecutor):  # ty
     1024
     """
 
+    _makes_chunks = False  # each call has a thread of its own: some wait for others
+
     def __init__(
         self,
         max_workers: int | None = None,

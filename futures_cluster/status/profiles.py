@@ -1,6 +1,6 @@
 """Profiles: trees of samples, and the file that speedscope reads.
 
-Covers: merging, copying, converting. Does not cover: sampling (``services.worker.sampler``).
+Covers: merging, copying, converting. Does not cover: sampling (``services.worker.profiler``).
 
 A tree is ``[samples, {frame: tree}]``.
 """

@@ -92,13 +92,17 @@ def _describe_strangers(data: bytes) -> str:
     return "it does not speak the protocol of futures_cluster"
 
 
-def hung_up(peer: str, mismatch: str = "") -> HandshakeError:
+class HungUp(HandshakeError):
+    """The peer has closed the connection in the middle of the handshake."""
+
+
+def hung_up(peer: str, mismatch: str = "") -> HungUp:
     """Make the error for a peer that hangs up; the likeliest cause comes first."""
     text = (
         f"{peer} closed the connection in the middle of the handshake: its process may have ended (look whether it "
         "runs, and at the end of its log), or it is no scheduler or worker"
     )
-    return HandshakeError(f"{text}, or {mismatch}" if mismatch else text)
+    return HungUp(f"{text}, or {mismatch}" if mismatch else text)
 
 
 class Handshake:

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster.services.common import log_tail
-from futures_cluster.services.worker import sampler as profiler
-from futures_cluster.services.worker import stats
+from futures_cluster.services.worker import profiler, stats
 from futures_cluster.services.worker.task_stream import LONG_S, MAX_ROWS, TaskStreamRecorder
 
 

@@ -269,7 +269,7 @@ def test_without_viewers_workers_say_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 def loaded_for_viewers() -> set[str]:
     """What a worker loads only when somebody looks."""
-    names = ("reporter", "task_stream", "sampler", "stdout_capture")
+    names = ("reporter", "task_stream", "profiler", "stdout_capture")
     return {name for name in names if f"futures_cluster.services.worker.{name}" in sys.modules}
 
 
@@ -281,7 +281,7 @@ def test_workers_load_what_viewers_need_with_the_first_look() -> None:
         assert ex.submit(loaded_for_viewers).result() == set()
         (failure,) = ask(ex.status_url, "snapshot")["failures"]
         assert "no square of 1" in failure["text"]  # though nobody looked
-        assert ex.submit(loaded_for_viewers).result() == {"reporter", "task_stream", "sampler", "stdout_capture"}
+        assert ex.submit(loaded_for_viewers).result() == {"reporter", "task_stream", "profiler", "stdout_capture"}
 
 
 def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(

@@ -262,6 +262,22 @@ def test_who_hangs_up_is_logged(runner: Runner, refusals: pytest.LogCaptureFixtu
     assert "closed the connection in the middle of the handshake" in record.getMessage()
 
 
+def test_who_hangs_up_on_this_host_is_no_warning(
+    runner: Runner, refusals: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """It is a process that has ended, as a worker that was retired; who started it says so."""
+    refusals.set_level(logging.INFO, "futures_cluster.wire")
+    path = tmp_path / "s"
+    runner.listen(f"unix://{path}", SECRET)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        sock.shutdown(socket.SHUT_WR)
+        read_to_the_end(sock)
+    (record,) = refusals.records
+    assert "closed the connection in the middle of the handshake" in record.getMessage()
+    assert record.levelno == logging.INFO
+
+
 class Fake:
     """A listener that is none of ours: it says what it is told to whoever connects, and hangs up."""
 

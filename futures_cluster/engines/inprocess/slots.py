@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import context, locks
 from futures_cluster.engines.inprocess.ready import TICKET, Ready
 from futures_cluster.engines.inprocess.work import WorkItem
-from futures_cluster.services.common import forks, plugin_runner
+from futures_cluster.services.common import daemons, forks, plugin_runner
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.tracebacks import without_caller
 
@@ -175,6 +175,7 @@ class Slots:
     # ---------------------------------------------------------------- each thread
 
     def _run(self, slot: SlotThread) -> None:
+        daemons.start_no_daemons()
         plugin_runner.local.add = self._engine.instrumentation.watch_worker
         try:
             if self._engine.initialize():

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 
 from futures_cluster import locks
+from futures_cluster.services.common import daemons
 
 logger = logging.getLogger("futures_cluster")
 
@@ -85,6 +86,7 @@ class CallbackThread:
             thread.join()
 
     def _run(self) -> None:
+        daemons.start_no_daemons()
         while not self._closing:
             _call(self._queue.get())
         while not self._has_ended():

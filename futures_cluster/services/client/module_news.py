@@ -77,7 +77,7 @@ class _Reloads:
                 shell.events.register("pre_run_cell", self._look_before_cell)
 
     def _look_before_cell(self, *args: Any) -> None:
-        if "IPython.extensions.autoreload" in sys.modules and loaded.look_again():
+        if "IPython.extensions.autoreload" in sys.modules and loaded.accept_edited():
             self._reloaded()
 
     def _reloaded(self) -> None:

@@ -194,8 +194,8 @@ class LoadedModules:
         if version.changed_ns > _started_ns() and not _has_code_of(module, spec):
             self.versions[spec.name] = version._replace(digest=OLDER)
 
-    def look_again(self) -> bool:
-        """Take edited modules as loaded from the new files; whether there are any."""
+    def accept_edited(self) -> bool:
+        """Take edited modules as loaded from the new files; return whether there are any."""
         edited = self.edited()
         self.versions.update((now.name, now) for _, now in edited)
         return bool(edited)

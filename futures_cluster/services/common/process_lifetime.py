@@ -88,7 +88,8 @@ def interpreter_exits() -> bool:
 def _at_exit() -> None:
     global _exiting
     _exiting = True
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+    # In an interactive session that was the last error of some line, not what ends the program.
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
     try:
         for cluster in list(_open):
             cluster.shutdown(wait=True, cancel_futures=interrupted, kill=True if interrupted else None)

@@ -21,7 +21,7 @@ from futures_cluster import messages as m
 from futures_cluster.context import LOADS
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.memory import resident_bytes
-from futures_cluster.services.worker.sampler import Profiler
+from futures_cluster.services.worker.profiler import Profiler
 from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.services.worker.stdout_capture import StdoutCapture
 from futures_cluster.services.worker.task_stream import TaskStreamRecorder
@@ -70,7 +70,7 @@ class WorkerReporter:
         self._profiler: Profiler | None = None
         self._capture: StdoutCapture | None = None
         self._reported = [0, 0]  # numbers of the last failure and the last line of the log in a report
-        self._request = m.Observe(-1.0)
+        self._request = m.Observe(-1.0)  # no reports; 0 asks for one, other numbers for one at each interval
         self._timer: Any = None
         self._due = 0.0
         self._last_cpu = service.stats.began

@@ -22,7 +22,7 @@ from futures_cluster import clocks, context, metrics
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
-from futures_cluster.services.common import forks, plugin_runner
+from futures_cluster.services.common import daemons, forks, plugin_runner
 from futures_cluster.services.common.memory import SPILL_FRACTION
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import send_apart
@@ -304,6 +304,7 @@ class WorkerService:
 
     def run_slot(self, slot: Slot) -> None:
         """Execute runs until None comes; the body of a slot's thread."""
+        daemons.start_no_daemons()
         plugin_runner.local.add = self.watch
         forks_before = forks.count
         executions, record = self.executions, self._record

@@ -16,9 +16,12 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from futures_cluster.wire.handshake import HungUp
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.transports import admission, registry
 from futures_cluster.wire.transports.registry import Connection, OnConnection, Security
+
+log = logging.getLogger("futures_cluster.wire")
 
 
 class HandshakingListener:
@@ -41,7 +44,7 @@ class HandshakingListener:
         self._on_connection = on_connection
         self._under_way = admission.Admission(most)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._warnings = RepeatedWarnings(logging.getLogger("futures_cluster.wire"))
+        self._warnings = RepeatedWarnings(log)
         self._closed = False
 
     def _begin(self, handshake: Coroutine[Any, Any, None], source: str, end: Any) -> None:
@@ -71,8 +74,11 @@ class HandshakingListener:
         """Log that a handshake has failed."""
         if isinstance(reason, TimeoutError):
             reason = f"it has not passed the handshake within {registry.TIMEOUT_S:g} s"
-        if not self._closed:
-            text = "refused a connection to %s from %s: %s"
+        text = "refused a connection to %s from %s: %s"
+        if isinstance(reason, HungUp) and self.address.startswith("unix://"):
+            # A process of this host that has ended, as a worker that was retired: who started it says so.
+            log.info(text, self.address, peer, reason)
+        elif not self._closed:
             self._warnings.warning(f"{source}: {reason}", text, self.address, peer, reason)
 
     def _passed(self, connection: Connection) -> None:

@@ -22,7 +22,7 @@ SAMPLE_INTERVAL_S = 0.02
 MAX_FRAMES = 60
 #: Children of a frame; what comes later is put together.
 MAX_CHILDREN = 200
-#: Below these modules' frames a task begins.
+#: The task's own frames are those that a frame of one of these modules has called.
 _OUTSIDE = frozenset(
     f"futures_cluster.{name}"
     for name in ("services.worker.execution", "services.client.function_table", "engines.inprocess.slots")
