@@ -21,7 +21,6 @@ from futures_cluster.future_state import ERROR, RESULT, FutureState
 from futures_cluster.messages import Key, Reference
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.common.sleeper import Sleeper
-from futures_cluster.wire.codec.pickle_codec import current_collector
 from futures_cluster.wire.codec.tracebacks import detach
 
 #: A thread that waits reads for itself as long as no more futures than this are pending.
@@ -324,6 +323,8 @@ class Future(DaskTaskRef, FutureState[T], Reference):
     # ---------------------------------------------------------------- as an argument, and at the end
 
     def __reduce__(self) -> Any:
+        from futures_cluster.wire.codec.pickle_codec import current_collector  # here: it takes 3 ms to import
+
         collector = current_collector()
         if collector is not None:
             as_input = collector.reduce(self)

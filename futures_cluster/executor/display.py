@@ -7,7 +7,6 @@ shut down.
 from __future__ import annotations
 
 import contextlib
-from html import escape
 from typing import Any
 
 from futures_cluster.engines.base import Engine, Observed
@@ -33,6 +32,8 @@ class Display:
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks, with a link to the status page."""
+        from html import escape  # here: it takes 4 % of the time of ``import futures_cluster``
+
         engine = self._engine
         rows = {}
         if engine.is_closed:

@@ -14,15 +14,15 @@ Why not one handler for good: asyncio and others look whether Python's own is th
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from threading import get_ident
 from typing import Any
 
-try:  # the functions under those of ``signal``, which make enums of all they see and take ten times as long
-    from _signal import getsignal, signal as set_handler  # type: ignore[import-not-found]  # isort: skip
+try:  # What is under ``signal``, which makes enums of all it sees: that takes ten times as long, and time at the start.
+    import _signal as signal  # type: ignore[import-not-found]
 except ImportError:
-    from signal import getsignal, signal as set_handler  # isort: skip
+    import signal
+getsignal, set_handler = signal.getsignal, signal.signal
 
 #: Signals whose handlers may raise: Ctrl-C, and what programs use to end themselves or a call that takes too long.
 SIGNALS = tuple(int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name))
