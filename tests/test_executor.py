@@ -111,6 +111,7 @@ def test_threads_make_no_chunks_of_calls_that_may_wait_for_each_other() -> None:
     both = threading.Barrier(2)
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(lambda _: both.wait(30), range(2), chunksize=2)) == [0, 1]
+        assert list(pool.map(abs, [-1, 2], chunksize=0)) == [1, 2], "as in the standard library"
 
 
 def new_thread_is_daemon(*args: object) -> bool:

@@ -141,11 +141,9 @@ class CallMethods(DataMethods):
         ...     list(ex.map(pow, [1, 2, 3], [2, 2, 2]))
         [1, 4, 9]
         """
-        chunksize = numbers.whole("chunksize", chunksize, 1, wanted=">= 1")
+        chunksize = numbers.whole("chunksize", chunksize, 1, wanted=">= 1") if self._makes_chunks else 1
         if buffersize is not None:
             buffersize = numbers.whole("buffersize", buffersize, 1, kind="an integer or None", wanted="None or > 0")
-        if not self._makes_chunks:
-            chunksize = 1
         return MapIterator(self.submit, fn, zip(*iterables, strict=False), timeout, chunksize, buffersize)
 
     def with_options(

@@ -6,7 +6,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import ParamSpec, TypeVar, TypeVarTuple, get_args
+from typing import TYPE_CHECKING, Generic, NamedTuple, ParamSpec, TypeVar, TypeVarTuple, get_args
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 CONTEXT = None
 P = ParamSpec("P")
@@ -19,12 +22,49 @@ type Tuples[*Xs] = tuple[*Xs] | list[Tuples[*Xs]]
 type Handler[**Q, R] = Callable[Q, R] | list[Handler[Q, R]]
 type Odd = list[Even]
 type Even = dict[str, Odd]
+type Number = Decimal | int
 ALIASES = [Numbers, JSON, Tree, Tuples, Handler, Odd, Even]
 
 
 # %%
 class Box[X, *Xs, **Q]:
     """Generic, by the new syntax."""
+
+
+class Bounded[X: Decimal, Y: (Decimal, str)]:
+    value: X
+
+
+class Node[X: Node]:
+    """Its parameter refers to itself."""
+
+
+class Pair[X](NamedTuple):
+    first: X
+    second: list[X]
+
+
+class OldPair(NamedTuple, Generic[T]):  # noqa: UP046
+    first: T
+
+
+def bounded[X: Decimal](x: X, y: Number = 1) -> Number:
+    return x + y
+
+
+def not_evaluated():
+    try:
+        return Number.__value__
+    except NameError as error:
+        return str(error)
+
+
+def pairs():
+    return Pair(1, [2]), OldPair(3), Pair[int], repr(Pair.__orig_bases__[1]), Pair._fields
+
+
+def own_parameters(parameters):
+    return [Box.__type_params__.index(each) for each in parameters]
 
 
 def names(*args: JSON) -> Tree[int]:
@@ -62,6 +102,10 @@ if __name__ == "__main__":
             print(found, found == own, found.__module__ == __name__)
         print(pool.submit(described).result() == described())
         print(pool.submit(refers_to_itself).result())
+        print(pool.submit(bounded, 1).result(), pool.submit(not_evaluated).result())
+        print(type(pool.submit(back, Node()).result()) is Node, pool.submit(back, Node).result() is Node)
+        print(pool.submit(back, Bounded()).result().__class__ is Bounded, pool.submit(back, Number).result() is Number)
+        print(pool.submit(pairs).result() == pairs(), pool.submit(back, Pair(1, [])).result() == Pair(1, []))
         print(pool.submit(same, Numbers, Tree, P).result())
         for own in (P, T, Ts, *ALIASES):
             found, again = pool.submit(back, [own, own]).result()

@@ -47,7 +47,8 @@ def reduce_class(cls: type, is_scoped: bool) -> Any:
         return reduced
     _, (metaclass, name, bases, namespace, identity, _), (attributes, slots), *rest = reduced
     if metaclass is type and tuple(types.resolve_bases(bases)) != cls.__bases__:
-        bases = cls.__bases__  # a NamedTuple: what it was written with would make it again from its annotations
+        # A NamedTuple: what it was written with would make it again from its annotations. A generic one looks for that.
+        bases, namespace = cls.__bases__, {**namespace, "__orig_bases__": vars(cls)["__orig_bases__"]}
     namespace = {**namespace, "__qualname__": cls.__qualname__}
     if "__slots__" in vars(cls):
         namespace["__slots__"] = cls.__dict__["__slots__"]

@@ -1,7 +1,8 @@
 """Reducers of types that ``pickle`` and cloudpickle refuse, or pickle in a way that does not suit tasks.
 
-Covers: code, cells, standard streams, tracebacks; objects that reduce to a name; recursive type aliases; functions
-behind standard decorators. ``by_value`` calls all of them. A reducer returns what ``object.__reduce__`` may return.
+Covers: code, cells, standard streams, tracebacks; objects that reduce to a name; type aliases and parameters;
+functions behind standard decorators. ``by_value`` calls all of them. A reducer returns what ``object.__reduce__`` may
+return.
 """
 
 from __future__ import annotations
@@ -97,19 +98,13 @@ if hasattr(types, "LazyImportType"):  # Python 3.15
 # ---------------------------------------------------------------- objects that reduce to a name
 
 
-_ALIAS: Any = getattr(typing, "TypeAliasType", None)  # from Python 3.12 on, as the statements ``type`` that make them
-
-
 def reduce_definition(obj: Any) -> Any:
     """Reduce an object to what defines it, where its ``__reduce__`` gives its name."""
     kind: Any = type(obj)
     if kind is _ALIAS:
-        if _is_recursive(obj):
-            return _reduce_recursive_alias(obj)
-        parameters = {"type_params": obj.__type_params__}
-        return _make_in_module, (obj.__module__, kind, (obj.__name__, obj.__value__), parameters)
-    if kind in (getattr(typing, "ParamSpec", None), getattr(typing, "TypeVarTuple", None)):
-        return _make_in_module, (obj.__module__, kind, (obj.__name__,), {})
+        return _reduce_alias(obj)
+    if kind in (typing.ParamSpec, typing.TypeVarTuple):
+        return _reduce_parameter(obj)
     if kind is getattr(builtins, "sentinel", None):
         return _make_in_module, (obj.__module__, kind, (obj.__name__,), {"repr": repr(obj)})
     args = obj.__getnewargs__() if hasattr(kind, "__getnewargs__") else ()
@@ -121,7 +116,7 @@ def _make_in_module(module: str, kind: Any, args: tuple[Any, ...], options: dict
 
     Its objects note the module of their caller, under which they are looked for by name.
     """
-    caller = FunctionType(_call.__code__, {"__name__": module})
+    caller = FunctionType(_call.__code__, {"__name__": module, "__builtins__": builtins})
     return caller(kind, args, options)
 
 
@@ -129,7 +124,60 @@ def _call(kind: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     return kind(*args, **options)
 
 
-# ---------------------------------------------------------------- recursive type aliases
+# ---------------------------------------------------------------- type aliases and type parameters
+
+
+_ALIAS: Any = getattr(typing, "TypeAliasType", None)  # from Python 3.12 on, as the statements ``type`` that make them
+
+
+def _evaluated(obj: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute that Python evaluates when it is first read.
+
+    Nothing reads it in most programs, so the names in it may be known to type checkers only.
+    """
+    try:
+        return getattr(obj, name)
+    except Exception:
+        return default
+
+
+def _reduce_parameter(parameter: Any) -> Any:
+    """Reduce a TypeVar, ParamSpec or TypeVarTuple to its definition and identity."""
+    flags = ("covariant", "contravariant", "infer_variance")
+    options = {name: True for name in flags if getattr(parameter, f"__{name}__", False)}
+    bound = _evaluated(parameter, "__bound__")
+    if bound is not None and parameter not in getattr(bound, "__parameters__", ()):  # ``class Node[T: Node]``
+        options["bound"] = bound
+    if hasattr(parameter, "has_default") and parameter.has_default():
+        options["default"] = _evaluated(parameter, "__default__", typing.Any)
+    args = parameter.__name__, *_evaluated(parameter, "__constraints__", ())
+    identity = cp._get_or_create_tracker_id(parameter)
+    return _make_parameter, (identity, parameter.__module__, type(parameter), args, options)
+
+
+def _make_parameter(identity: str, *definition: Any) -> Any:
+    return cp._lookup_class_or_track(identity, _make_in_module(*definition))
+
+
+def _reduce_type_variable(variable: Any) -> Any:
+    found = cp._lookup_module_and_qualname(variable, name=variable.__name__)
+    if found is not None and not cp._is_registered_pickle_by_value(found[0]):
+        return getattr, found
+    return _reduce_parameter(variable)
+
+
+BY_TYPE[typing.TypeVar] = _reduce_type_variable
+
+
+def _reduce_alias(alias: Any) -> Any:
+    try:
+        value = alias.__value__
+    except Exception as error:
+        return _reduce_late_alias(alias, None, error)
+    if _is_recursive(alias):
+        return _reduce_late_alias(alias, value, None)
+    parameters = {"type_params": alias.__type_params__}
+    return _make_in_module, (alias.__module__, _ALIAS, (alias.__name__, value), parameters)
 
 
 def _is_recursive(alias: Any) -> bool:
@@ -143,16 +191,19 @@ def _is_recursive(alias: Any) -> bool:
             seen[id(part)] = part
             todo += [getattr(part, "__origin__", None), *getattr(part, "__args__", ())]
             if type(part) is _ALIAS:
-                todo.append(part.__value__)
+                todo.append(_evaluated(part, "__value__"))
     return False
 
 
-def _reduce_recursive_alias(alias: Any) -> Any:
-    """Reduce a type alias to a statement without a value, and the value."""
+def _reduce_late_alias(alias: Any, value: Any, error: Exception | None) -> Any:
+    """Reduce a type alias to a statement without a value, and the value.
+
+    ``error`` is what reading the value raises.
+    """
     stars = {"TypeVarTuple": "*", "ParamSpec": "**"}
     names = [stars.get(type(each).__name__, "") + each.__name__ for each in alias.__type_params__]
     late: list[Any] = []
-    filled = late, alias.__value__, alias.__type_params__
+    filled = late, value, alias.__type_params__, error
     return _make_alias, (alias.__module__, alias.__name__, names, late), filled, None, None, _fill_alias
 
 
@@ -167,16 +218,18 @@ def _make_alias(module: str, name: str, names: list[str], late: list[Any]) -> An
     return space[name]
 
 
-def _fill_alias(alias: Any, state: tuple[list[Any], Any, tuple[Any, ...]]) -> None:
+def _fill_alias(alias: Any, state: tuple[list[Any], Any, tuple[Any, ...], Exception | None]) -> None:
     late, *value = state
     late += value
 
 
 def _late_value(late: list[Any], *parameters: Any) -> Any:
     """Return the value, with these parameters instead of its own."""
-    value, former = late
+    value, former, error = late
+    if error is not None:
+        raise error
     if not hasattr(value, "__parameters__"):
-        return dict(zip(former, parameters, strict=True)).get(value, value) if parameters else value
+        return next((new for each, new in zip(former, parameters, strict=True) if each is value), value)
     unpacked = [typing.Unpack[each] if hasattr(each, "__iter__") else each for each in parameters]
     new = dict(zip(former, unpacked, strict=True))
     return value[tuple(new[each] for each in value.__parameters__)] if value.__parameters__ else value
