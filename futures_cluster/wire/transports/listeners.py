@@ -74,11 +74,13 @@ class HandshakingListener:
         """Log that a handshake has failed."""
         if isinstance(reason, TimeoutError):
             reason = f"it has not passed the handshake within {registry.TIMEOUT_S:g} s"
+        if self._closed:
+            return
         text = "refused a connection to %s from %s: %s"
         if isinstance(reason, HungUp) and self.address.startswith("unix://"):
             # A process of this host that has ended, as a worker that was retired: who started it says so.
             log.info(text, self.address, peer, reason)
-        elif not self._closed:
+        else:
             self._warnings.warning(f"{source}: {reason}", text, self.address, peer, reason)
 
     def _passed(self, connection: Connection) -> None:
